@@ -1,0 +1,153 @@
+"""Exercises that answer: `checks.hit_at_k(your_function)` says in words what is wrong.
+
+Each check runs the reader's function on seeded data, compares it with a reference, and looks for the
+mistakes that people make here. It returns a `Feedback`, which a notebook shows; it never raises.
+"""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a check found, in words."""
+
+    passed: bool
+    message: str
+
+    def __repr__(self) -> str:
+        return f"{'✓' if self.passed else '✗'} {self.message}"
+
+
+class Wrong(Exception):
+    """Raised inside a check with the words for the reader."""
+
+
+def expect(condition: object, message: str) -> None:
+    """Ends the check with `message` unless the condition holds."""
+    if not condition:
+        raise Wrong(message)
+
+
+def check(body: Callable[[Callable], str]) -> Callable[[Callable], Feedback]:
+    """Turns a function that praises or raises `Wrong` into a check that returns `Feedback`."""
+
+    @functools.wraps(body)
+    def checked(function: Callable) -> Feedback:
+        try:
+            return Feedback(True, body(function))
+        except NotImplementedError:
+            return Feedback(
+                False, "Not written yet: replace the `raise` with your code, then run this again."
+            )
+        except Wrong as wrong:
+            return Feedback(False, str(wrong))
+        except Exception as error:  # the reader's own code failed: show them where
+            line = traceback.extract_tb(error.__traceback__)[-1].lineno
+            return Feedback(
+                False, f"Your function stopped with {type(error).__name__}: {error} (line {line})."
+            )
+
+    return checked
+
+
+# --- chapter 01 -----------------------------------------------------------------------------------
+
+
+@check
+def hit_at_k(function: Callable) -> str:
+    """`function(ranks, k)`: the share of queries whose right image ranks k or better (ranks start at 1)."""
+    ranks, k = torch.tensor([1, 2, 3, 5, 5, 8]), 5
+    answer = function(ranks, k)
+    expect(answer is not None, "Your function returns nothing: did you forget `return`?")
+    answer = float(answer)
+    expect(answer != 5.0, "That is how many queries hit. Which share of all queries is it?")
+    expect(answer <= 1, f"A share lies between 0 and 1; you return {answer:g}. Is it in percent?")
+    expect(answer != 3 / 6, "Ranks start at 1, so rank 5 is still among the first 5: compare with <=, not <.")
+    expect(answer != 1 / 6, "You count the misses. A hit is a rank of k or better, so a small rank.")
+    expect(
+        abs(answer - 5 / 6) < 1e-6,
+        f"For ranks {ranks.tolist()} and k = {k}: expected 0.833, got {answer:.3f}.",
+    )
+    alone = float(function(torch.tensor([1, 1, 1]), 1))
+    expect(abs(alone - 1) < 1e-6, f"When every rank is 1, hit@1 is 1; you return {alone:g}.")
+    return "Right. One rank a query is all that hit@k needs."
+
+
+@check
+def retrieve(function: Callable) -> str:
+    """`function(queries, images, k)`: indices of the k images of highest cosine, best first."""
+    generator = torch.Generator().manual_seed(1)
+    queries = torch.randn(4, 8, generator=generator)
+    images = torch.randn(20, 8, generator=generator) * torch.linspace(0.2, 5, 20)[:, None]
+    cosines = torch.nn.functional.normalize(queries, dim=-1) @ torch.nn.functional.normalize(images, dim=-1).T
+    best = cosines.argsort(dim=-1, descending=True)
+    answer = function(queries, images, 3)
+    expect(isinstance(answer, torch.Tensor), f"Return a tensor of indices, not {type(answer).__name__}.")
+    expect(answer.shape == (4, 3), f"4 queries and k = 3 need shape (4, 3); yours is {tuple(answer.shape)}.")
+    expect(not answer.is_floating_point(), "These look like scores. Which images do they belong to?")
+    if torch.equal(answer, best[:, :3]):
+        return "Right. With unit vectors, retrieval is one matrix product and one sort."
+    expect(
+        not torch.equal(answer, (queries @ images.T).argsort(dim=-1, descending=True)[:, :3]),
+        "Long image vectors win in your ranking whatever they point at: divide each image by its length first.",
+    )
+    expect(not torch.equal(answer, best.flip(-1)[:, :3]), "You return the worst images: sort descending.")
+    expect(
+        not torch.equal(answer.sort(dim=-1).values, best[:, :3].sort(dim=-1).values),
+        "The right images, but not in order: the best comes first.",
+    )
+    raise Wrong(f"For the first query the best are {best[0, :3].tolist()}; you return {answer[0].tolist()}.")
+
+
+@check
+def bag_ceiling(function: Callable) -> str:
+    """`function(scenes)`: expected R@1 of a retriever that knows each scene's words but not who owns them."""
+    answer = float(function(_BAG_SCENES))
+    shares = {name: len(groups) / len(_BAG_SCENES) for name, groups in _bag_groups().items()}
+    expect(
+        answer != 1,
+        "No two scenes share a bag in your count. Split every object into its words, and ignore their order.",
+    )
+    expect(answer != shares["objects"], "Your groups know who owns which word: that is what a bag forgets.")
+    expect(
+        answer != shares["sets"],
+        "You compare sets of words. Two red circles are not one: count how often each word occurs.",
+    )
+    alone = sum(size == 1 for size in _bag_groups()["bags"].values()) / len(_BAG_SCENES)
+    expect(
+        answer != alone,
+        "You give nothing for a tie. Among n scenes with one bag, a guess is right with probability 1/n.",
+    )
+    right = shares["bags"]
+    expect(abs(answer - right) < 1e-6, f"On this check's scenes expected {right:.3f}, got {answer:.3f}.")
+    return "Right. A group of n equal bags yields n times 1/n, one hit a group."
+
+
+_BAG_SCENES = [
+    [("red", "circle"), ("blue", "star")],
+    [("red", "star"), ("blue", "circle")],
+    [("blue", "circle"), ("red", "star")],
+    [("red", "circle"), ("red", "circle")],
+    [("red", "circle")],
+    [("red", "circle"), ("red", "circle"), ("red", "circle")],
+    [("blue", "star"), ("blue", "star")],
+    [("green", "star")],
+]
+
+
+def _bag_groups() -> dict[str, Counter]:
+    """The check's scenes, grouped as a bag sees them and as two misreadings do."""
+    words = [[word for thing in scene for word in thing] for scene in _BAG_SCENES]
+    return {
+        "bags": Counter(tuple(sorted(scene)) for scene in words),
+        "sets": Counter(frozenset(scene) for scene in words),
+        "objects": Counter(tuple(sorted(scene)) for scene in _BAG_SCENES),
+    }

@@ -1,0 +1,1 @@
+"""Where scenes come from: two worlds drawn by code, `shapes` and `clevr_like`."""

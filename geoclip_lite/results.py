@@ -1,0 +1,176 @@
+"""Results that cannot rot: records of what takes longer than a chapter may.
+
+A script in `results/` measures something and writes a record beside itself: tidy rows, the versions it ran
+on, and a digest of every module and weight file that its numbers depend on. A page reads records through
+`read`, and the tests refuse a record whose digest no longer fits: change the code, and the record must be
+measured again (`make results`).
+
+A claim of a paper is part of the record that tested it, with a verdict computed there.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from geoclip_lite.encoders.mini import write_atomically
+
+PACKAGE = Path(__file__).parent
+FOLDER = PACKAGE.parent / "results"
+WEIGHTS = PACKAGE / "encoders" / "weights"
+VERSIONS = ("torch", "open_clip_torch", "numpy", "scipy", "pillow")
+
+Verdict = Literal["shows", "differs", "cannot be tested here", "not in our copy"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of a paper, and what became of it here.
+
+    Args:
+        text: the statement, in our words.
+        source: where it stands, e.g. "Prakash et al. 2026, table 1".
+        paper: the paper's figure, as printed; empty where it gives none.
+        measured: what was measured here, numbers included; formatted by code, never typed.
+        verdict: computed from the measurement.
+        experiment: the page that shows the experiment, e.g. "01_pointwise_retrieval".
+    """
+
+    text: str
+    source: str
+    paper: str
+    measured: str
+    verdict: Verdict
+    experiment: str
+
+
+# --- what a number depends on ---------------------------------------------------------------------
+
+
+def imports(path: Path) -> list[Path]:
+    """The modules of this package that a Python file imports, as files."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return sorted(file for name in names if (file := _module_file(name)))
+
+
+def _module_file(name: str) -> Path | None:
+    """geoclip_lite.metrics -> its file; None for what is no module of this package."""
+    first, *rest = name.split(".")
+    if first != PACKAGE.name:
+        return None
+    place = PACKAGE.joinpath(*rest)
+    candidates = (place.with_suffix(".py"), place / "__init__.py")
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def dependencies(script: Path) -> list[Path]:
+    """The script and every module of this package that it reaches, directly or not."""
+    found, waiting = set(), [Path(script).resolve()]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += imports(path)
+    return sorted(found)
+
+
+def _meaning(node: object) -> object:
+    """A syntax tree without what changes no number: positions, comments, docstrings, empty fields."""
+    if isinstance(node, list):
+        return [_meaning(item) for item in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = dict(ast.iter_fields(node))
+    if ast.get_docstring(node) if isinstance(node, _DOCUMENTED) else None:
+        fields["body"] = fields["body"][1:]
+    return [type(node).__name__, *([k, _meaning(v)] for k, v in fields.items() if v not in (None, []))]
+
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def digest(files: Iterable[Path]) -> str:
+    """One checksum over files: code by its meaning, everything else by its bytes."""
+    total = hashlib.sha256()
+    for path in sorted(files):
+        total.update(path.name.encode())
+        is_code = path.suffix == ".py"
+        total.update(repr(_meaning(ast.parse(path.read_text()))).encode() if is_code else path.read_bytes())
+    return total.hexdigest()
+
+
+# --- records --------------------------------------------------------------------------------------
+
+
+def write(
+    script: Path, rows: Sequence[dict], claims: Sequence[Claim] = (), weights: Sequence[str] = ()
+) -> Path:
+    """Writes the record of a script: `results/<name>.json`, one row a line so that changes can be read.
+
+    Args:
+        script: the script's `__file__`.
+        rows: tidy rows, one measurement each, of numbers, strings and booleans.
+        claims: the papers' statements that these rows decide.
+        weights: shipped encoders that the rows depend on.
+    """
+    if not rows:
+        raise ValueError(f"rows: {Path(script).name} measured nothing")
+    depends = [*dependencies(script), *(WEIGHTS / f"{name}.safetensors" for name in weights)]
+    record = {
+        "digest": digest(depends),
+        "depends": [str(path.relative_to(PACKAGE.parent)) for path in depends],
+        "weights": list(weights),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
+        "claims": [asdict(claim) for claim in claims],
+    }
+    head = json.dumps(record, indent=1)[:-2]
+    body = ",\n  ".join(json.dumps(row) for row in rows)
+    path = FOLDER / f"{Path(script).stem}.json"
+    write_atomically(path, f'{head},\n "rows": [\n  {body}\n ]\n}}\n'.encode())
+    return path
+
+
+def names() -> list[str]:
+    """The records there are."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def record(name: str) -> dict:
+    """A whole record, rows and provenance."""
+    path = FOLDER / f"{name}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"name: no record {name!r} in {FOLDER}; there are {names()}. `make results`?")
+    return json.loads(path.read_text())
+
+
+def read(name: str) -> pd.DataFrame:
+    """A record's rows as a table."""
+    return pd.DataFrame(record(name)["rows"])
+
+
+def is_fresh(name: str) -> bool:
+    """Does the record's digest fit the code and weights of today?"""
+    found = record(name)
+    script = FOLDER / f"{name}.py"
+    weights = [WEIGHTS / f"{encoder}.safetensors" for encoder in found["weights"]]
+    return digest([*dependencies(script), *weights]) == found["digest"]
+
+
+def claims() -> pd.DataFrame:
+    """The claims of all records, with the record that decided each."""
+    found = [claim | {"record": name} for name in names() for claim in record(name)["claims"]]
+    return pd.DataFrame(found, columns=[*Claim.__dataclass_fields__, "record"])
