@@ -8,6 +8,7 @@ are images; image-to-text: the items are captions, each with the scene it descri
     attribute  shows a named value, anywhere or on a named noun            0 or 1
     contains   holds every object that the query names                     0 or 1
     synonym    the same, after synonyms are taken for one word             0 or 1
+    same_bag   holds the same words, bound together in whatever way        0 or 1
     overlap    graded: how much of the two multisets of objects agrees     0 to 4
 
 The paper uses at least two of them under one name: section 5 counts the relevant image, appendix H the
@@ -95,6 +96,17 @@ def synonym(
     """
     canonical = _canonical_words(poles)
     return contains(*([_reworded(scene, canonical) for scene in scenes] for scenes in (queries, items)))
+
+
+def same_bag(queries: Sequence[Scene], items: Sequence[Scene]) -> UInt8[Tensor, "queries items"]:
+    """1 where every value of every slot occurs as often in the image as in the query, on whatever object.
+
+    An image that is in the query's bag but is not the right one differs by binding alone.
+    """
+    _some(queries=queries, items=items)
+    wanted, shown = ([pairs_of(scene) for scene in scenes] for scenes in (queries, items))
+    common, larger = _shared_bags(wanted, shown), torch.maximum(_sizes(wanted)[:, None], _sizes(shown))
+    return (common == larger).to(torch.uint8)
 
 
 def overlap(queries: Sequence[Scene], items: Sequence[Scene]) -> Float[Tensor, "queries items"]:

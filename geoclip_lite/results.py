@@ -57,7 +57,7 @@ class Claim:
 
 
 def imports(path: Path) -> list[Path]:
-    """The modules of this package that a Python file imports, as files."""
+    """What a Python file imports of this package, or of the scripts beside the records, as files."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -68,11 +68,9 @@ def imports(path: Path) -> list[Path]:
 
 
 def _module_file(name: str) -> Path | None:
-    """geoclip_lite.metrics -> its file; None for what is no module of this package."""
+    """geoclip_lite.metrics -> its file; None for what is neither of this package nor of `results/`."""
     first, *rest = name.split(".")
-    if first != PACKAGE.name:
-        return None
-    place = PACKAGE.joinpath(*rest)
+    place = PACKAGE.joinpath(*rest) if first == PACKAGE.name else FOLDER.joinpath(first, *rest)
     candidates = (place.with_suffix(".py"), place / "__init__.py")
     return next((file for file in candidates if file.is_file()), None)
 
@@ -168,6 +166,15 @@ def is_fresh(name: str) -> bool:
     script = FOLDER / f"{name}.py"
     weights = [WEIGHTS / f"{encoder}.safetensors" for encoder in found["weights"]]
     return digest([*dependencies(script), *weights]) == found["digest"]
+
+
+def up_to_date(script: Path) -> bool:
+    """Is there a fresh record of this script? Says so, for a script's first lines."""
+    name = Path(script).stem
+    fresh = name in names() and is_fresh(name)
+    if fresh:
+        print(f"results/{name}.json is up to date")
+    return fresh
 
 
 def claims() -> pd.DataFrame:
