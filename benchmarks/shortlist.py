@@ -4,7 +4,7 @@
 
 Both search the same vectors with the same number of threads, in turns, so that whatever else the machine
 does falls on both; a first turn each is not counted. The ratio is the median of the turns' ratios. Memory is
-the peak that a search adds to what the vectors take, each in a process of its own.
+the peak that a search adds to what the vectors take, each in a process of its own (Linux only).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 QUERIES, ITEMS, DIM, K = 1000, 100_000, 512, 100
 CHUNKS = (2048, 4096, 8192)
@@ -68,16 +69,21 @@ def compare_times(repeats: int) -> None:
 
 
 def peak_mib() -> float:
-    """The most memory the process ever held (Linux counts it in KiB)."""
+    """The most memory the process held since the last `forget_peak` (Linux counts it in KiB)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")  # see proc_pid_clear_refs(5)
+
+
 def added_memory(items: int, chunk: int) -> float:
-    """Peak MiB that one search adds; to be called in a fresh process."""
+    """Peak MiB that one search adds; to be called in a fresh process, for freed memory is used again."""
     from geoclip_lite.retrieval import shortlist
 
     gallery, queries = gallery_of(items), vectors(QUERIES, seed=1)
     shortlist(queries[:8], gallery, 1, chunk=64)  # let the libraries set up their own buffers
+    forget_peak()
     before = peak_mib()
     shortlist(queries, gallery, K, chunk=chunk)
     return peak_mib() - before

@@ -36,6 +36,11 @@ def expect(condition: object, message: str) -> None:
         raise Wrong(message)
 
 
+def same(a: float, b: float) -> bool:
+    """Equal up to rounding in single precision."""
+    return abs(a - b) < 1e-6
+
+
 def check(body: Callable[[Callable], str]) -> Callable[[Callable], Feedback]:
     """Turns a function that praises or raises `Wrong` into a check that returns `Feedback`."""
 
@@ -45,7 +50,7 @@ def check(body: Callable[[Callable], str]) -> Callable[[Callable], Feedback]:
             return Feedback(True, body(function))
         except NotImplementedError:
             return Feedback(
-                False, "Not written yet: replace the `raise` with your code, then run this again."
+                False, "Not written yet: put your code in place of the `raise`, and run this again."
             )
         except Wrong as wrong:
             return Feedback(False, str(wrong))
@@ -70,14 +75,17 @@ def hit_at_k(function: Callable) -> str:
     answer = float(answer)
     expect(answer != 5.0, "That is how many queries hit. Which share of all queries is it?")
     expect(answer <= 1, f"A share lies between 0 and 1; you return {answer:g}. Is it in percent?")
-    expect(answer != 3 / 6, "Ranks start at 1, so rank 5 is still among the first 5: compare with <=, not <.")
-    expect(answer != 1 / 6, "You count the misses. A hit is a rank of k or better, so a small rank.")
+    expect(
+        not same(answer, 3 / 6),
+        "Ranks start at 1, so rank 5 is still among the first 5: compare with <=, not <.",
+    )
+    expect(not same(answer, 1 / 6), "You count the misses. A hit is a rank of k or better, so a small rank.")
     expect(
         abs(answer - 5 / 6) < 1e-6,
         f"For ranks {ranks.tolist()} and k = {k}: expected 0.833, got {answer:.3f}.",
     )
     alone = float(function(torch.tensor([1, 1, 1]), 1))
-    expect(abs(alone - 1) < 1e-6, f"When every rank is 1, hit@1 is 1; you return {alone:g}.")
+    expect(same(alone, 1), f"When every rank is 1, hit@1 is 1; you return {alone:g}.")
     return "Right. One rank a query is all that hit@k needs."
 
 
@@ -97,7 +105,7 @@ def retrieve(function: Callable) -> str:
         return "Right. With unit vectors, retrieval is one matrix product and one sort."
     expect(
         not torch.equal(answer, (queries @ images.T).argsort(dim=-1, descending=True)[:, :3]),
-        "Long image vectors win in your ranking whatever they point at: divide each image by its length first.",
+        "Long image vectors win whatever they point at: divide each image by its length first.",
     )
     expect(not torch.equal(answer, best.flip(-1)[:, :3]), "You return the worst images: sort descending.")
     expect(
@@ -113,21 +121,24 @@ def bag_ceiling(function: Callable) -> str:
     answer = float(function(_BAG_SCENES))
     shares = {name: len(groups) / len(_BAG_SCENES) for name, groups in _bag_groups().items()}
     expect(
-        answer != 1,
+        not same(answer, 1),
         "No two scenes share a bag in your count. Split every object into its words, and ignore their order.",
     )
-    expect(answer != shares["objects"], "Your groups know who owns which word: that is what a bag forgets.")
     expect(
-        answer != shares["sets"],
+        not same(answer, shares["objects"]),
+        "Your groups know who owns which word: that is what a bag forgets.",
+    )
+    expect(
+        not same(answer, shares["sets"]),
         "You compare sets of words. Two red circles are not one: count how often each word occurs.",
     )
     alone = sum(size == 1 for size in _bag_groups()["bags"].values()) / len(_BAG_SCENES)
     expect(
-        answer != alone,
+        not same(answer, alone),
         "You give nothing for a tie. Among n scenes with one bag, a guess is right with probability 1/n.",
     )
     right = shares["bags"]
-    expect(abs(answer - right) < 1e-6, f"On this check's scenes expected {right:.3f}, got {answer:.3f}.")
+    expect(same(answer, right), f"On this check's scenes expected {right:.3f}, got {answer:.3f}.")
     return "Right. A group of n equal bags yields n times 1/n, one hit a group."
 
 

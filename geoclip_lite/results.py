@@ -127,19 +127,25 @@ def write(
     """
     if not rows:
         raise ValueError(f"rows: {Path(script).name} measured nothing")
+    script = Path(script).resolve()
     depends = [*dependencies(script), *(WEIGHTS / f"{name}.safetensors" for name in weights)]
     record = {
         "digest": digest(depends),
-        "depends": [str(path.relative_to(PACKAGE.parent)) for path in depends],
+        "depends": sorted({str(path.relative_to(path.parents[1])) for path in depends}),
         "weights": list(weights),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
+        "versions": versions(),
         "claims": [asdict(claim) for claim in claims],
     }
     head = json.dumps(record, indent=1)[:-2]
     body = ",\n  ".join(json.dumps(row) for row in rows)
-    path = FOLDER / f"{Path(script).stem}.json"
+    path = FOLDER / f"{script.stem}.json"
     write_atomically(path, f'{head},\n "rows": [\n  {body}\n ]\n}}\n'.encode())
     return path
+
+
+def versions() -> dict[str, str]:
+    """What a record was measured with."""
+    return {"python": platform.python_version()} | {name: version(name) for name in VERSIONS}
 
 
 def names() -> list[str]:

@@ -6,13 +6,14 @@ types), where text and image can be compared item by item, and on the validation
 
 from __future__ import annotations
 
+from training import RUNS, SEEDS, trained
+
 from geoclip_lite import geometry, metrics, relevance, results
 from geoclip_lite.datasets import clevr_like, shapes
 from geoclip_lite.encoders import DualEncoder, diets, load_mini
 from geoclip_lite.encoders.train import Recipe, checkpoint_path, run_folder
 from geoclip_lite.retrieval import Gallery, shortlist
 from geoclip_lite.scenes import Scene
-from training import RUNS, SEEDS, trained
 
 NEIGHBOURS = 5
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from training import SEEDS, trained
 
 from geoclip_lite import metrics, relevance, results
 from geoclip_lite.datasets import clevr_like, shapes
@@ -17,7 +18,6 @@ from geoclip_lite.encoders import DualEncoder, diets, load_mini
 from geoclip_lite.results import Claim
 from geoclip_lite.retrieval import Gallery, Ranking, bag_ranking, shortlist
 from geoclip_lite.scenes import Scene
-from training import SEEDS, trained
 
 PAPER = "Prakash et al. (2026)"
 CHAPTER = "01_pointwise_retrieval"
@@ -98,7 +98,7 @@ def ceilings() -> list[dict]:
     """Retrievers that know every word of an image, or every colour, but not what belongs together."""
     rows = []
     for name, scenes in sets().items():
-        slots = [slot for slot in scenes[0].objects[0].slots]
+        slots = list(scenes[0].objects[0].slots)
         for known in (slots, ["colour"]):
             ranking = bag_ranking(scenes, scenes, known)
             about = {"encoder": f"ideal {ranking.method}", "set": name, "direction": "text to image"}
@@ -166,14 +166,14 @@ def _local(table: pd.DataFrame) -> list[Claim]:
     found = []
     for diet in diets.DIETS:
         top1, top100 = (value(table, diet, "CLEVR-like, 1,000", m) for m in ("R@1", "R@100"))
-        among_misses = (top100.to_numpy() - top1.to_numpy()) / (1 - top1.to_numpy())
+        saved = (top100.to_numpy() - top1.to_numpy()) / (1 - top1.to_numpy())
         found.append(
             Claim(
                 f"Where the right image is not first, it is usually in the top 100 ({diet})",
                 f"{PAPER}, conclusion 1 and appendix J",
                 "recall@100 66.9, R@1 5.0",
-                f"R@100 {percent(top100)}; of the misses at rank 1, {percent(pd.Series(among_misses))} are there",
-                "shows" if among_misses.min() > 0.5 else "differs",
+                f"R@100 {percent(top100)}; {percent(pd.Series(saved))} of those missed at rank 1",
+                "shows" if saved.min() > 0.5 else "differs",
                 CHAPTER,
             )
         )

@@ -196,10 +196,11 @@ def _inside(shape, p, radius=0.7, angle=0.349066):
     x, y, z = np.moveaxis(p, -1, 0)
     if shape == "sphere":
         return x**2 + y**2 + z**2 <= radius**2
-    half = {"cylinder": 0.88, "cube": 0.8}[shape] * radius
-    z = z + radius - half
     if shape == "cylinder":
-        return (x**2 + y**2 <= half**2) & (abs(z) <= half)
+        round_half, half = (share * radius for share in raycast.CYLINDER)
+        return (x**2 + y**2 <= round_half**2) & (abs(z + radius - half) <= half)
+    half = raycast.CUBE * radius
+    z = z + radius - half
     u, v = x * np.cos(angle) + y * np.sin(angle), -x * np.sin(angle) + y * np.cos(angle)
     return (abs(u) <= half) & (abs(v) <= half) & (abs(z) <= half)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import count, product
+from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -95,16 +95,23 @@ def place(radii: Float[np.ndarray, "objects"], rng: np.random.Generator) -> Floa
 
     Starts over when stuck, and then lets objects hide a little more of each other.
     """
-    for attempt in count():
-        centres = np.empty((0, 2))
-        for i, radius in enumerate(radii):
-            tries = rng.uniform(-TABLE, TABLE, size=(64, 2))
-            free = np.flatnonzero(_is_free(tries, radius, centres, radii[:i], 0.99**attempt))
-            if not len(free):
-                break
-            centres = np.vstack([centres, tries[free[0]]])
-        else:
-            return centres
+    leniency = 1.0
+    while (centres := _place_one_by_one(radii, rng, leniency)) is None:
+        leniency *= 0.99
+    return centres
+
+
+def _place_one_by_one(
+    radii: Float[np.ndarray, "objects"], rng: np.random.Generator, leniency: float
+) -> Float[np.ndarray, "objects 2"] | None:
+    centres = np.empty((0, 2))
+    for i, radius in enumerate(radii):
+        tries = rng.uniform(-TABLE, TABLE, size=(64, 2))
+        free = np.flatnonzero(_is_free(tries, radius, centres, radii[:i], leniency))
+        if not len(free):
+            return None
+        centres = np.vstack([centres, tries[free[0]]])
+    return centres
 
 
 def _is_free(

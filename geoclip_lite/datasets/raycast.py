@@ -23,6 +23,8 @@ COLOURS = {
     "yellow": (255, 238, 51),
 }
 SIZES = {"large": 0.7, "small": 0.42}  # radius in table units; CLEVR's small is .35, hard to see at 64 px
+CUBE = 0.8  # half an edge, in units of the object's radius
+CYLINDER = (0.7, 0.95)  # radius and half the height; slimmer than CLEVR's, which at 64 px look like cubes
 
 EYE = np.array([0.0, -9.0, 6.4])
 TARGET = np.array([0.0, -0.15, 0.25])
@@ -107,23 +109,24 @@ def _hit_sphere(rays: Float[np.ndarray, "h w 3"], entry: dict):
 
 def _hit_cylinder(rays: Float[np.ndarray, "h w 3"], entry: dict):
     """The round wall, or the lid where the ray comes in from above."""
-    half, o = 0.88 * SIZES[entry["size"]], (EYE - entry["3d_coords"]).astype(np.float32)
+    radius, half = CYLINDER[0] * SIZES[entry["size"]], CYLINDER[1] * SIZES[entry["size"]]
+    o = (EYE - entry["3d_coords"]).astype(np.float32)
     o[2] += SIZES[entry["size"]] - half  # it stands on the table
     a = (rays[..., :2] ** 2).sum(-1)
     b = rays[..., :2] @ o[:2]
-    root = b * b - a * (o[:2] @ o[:2] - half**2)
+    root = b * b - a * (o[:2] @ o[:2] - radius**2)
     wall = (-b - np.sqrt(np.maximum(root, 0))) / a
     on_wall = (root > 0) & (np.abs(o[2] + wall * rays[..., 2]) <= half)
     lid = (half - o[2]) / rays[..., 2]
-    on_lid = ((o[:2] + lid[..., None] * rays[..., :2]) ** 2).sum(-1) <= half**2
+    on_lid = ((o[:2] + lid[..., None] * rays[..., :2]) ** 2).sum(-1) <= radius**2
     t = np.where(on_lid, lid, np.where(on_wall, wall, np.inf))
-    normal = (o + np.where(np.isfinite(t), t, 0)[..., None] * rays) / half * np.float32([1, 1, 0])
+    normal = (o + np.where(np.isfinite(t), t, 0)[..., None] * rays) / radius * np.float32([1, 1, 0])
     return t, np.where(on_lid[..., None], np.float32([0, 0, 1]), normal)
 
 
 def _hit_cube(rays: Float[np.ndarray, "h w 3"], entry: dict):
     """The slab method: enter the last of three slabs before leaving the first."""
-    half, angle = 0.8 * SIZES[entry["size"]], np.radians(entry["rotation"])
+    half, angle = CUBE * SIZES[entry["size"]], np.radians(entry["rotation"])
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
     o = turn @ (EYE - entry["3d_coords"] + [0, 0, SIZES[entry["size"]] - half]).astype(np.float32)

@@ -39,7 +39,7 @@ class Diet:
 
 
 DIETS = {
-    "mini-single": Diet(objects=(1,), steps=1200),
+    "mini-single": Diet(objects=(1,), steps=1000),
     "mini-pairs": Diet(objects=(1, 2), drop_object=0.25, steps=1250),
 }
 

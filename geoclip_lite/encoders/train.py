@@ -61,7 +61,7 @@ class Recipe:
     seed: int = 0
     steps: int | None = None
     batch: int = 80
-    pool: int = 16_000
+    pool: int = 12_000
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.1
     warmup: int = 100

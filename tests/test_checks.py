@@ -1,0 +1,113 @@
+"""Exercises that answer: solutions pass, plausible mistakes get the right words, stubs are derived."""
+
+from collections import Counter
+
+import nbformat
+import pytest
+import torch
+from built_book import ROOT
+
+from geoclip_lite import checks, course
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def cells(path, tag):
+    return [c for c in nbformat.read(path, as_version=4).cells if tag in c.metadata.get("tags", [])]
+
+
+# --- stubs and solutions in the notebooks ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_stubs_are_derived_from_solutions(path):
+    stubs, solutions = cells(path, "stub"), cells(path, "solution")
+    assert len(solutions) >= 3
+    assert [c.source for c in stubs] == [course.stub(c.source) for c in solutions]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_solution_passes_its_check_and_every_stub_says_what_to_do(path):
+    for tag, passes in [("solution", True), ("stub", False)]:
+        for cell in cells(path, tag):
+            *body, check = cell.source.strip().splitlines()
+            namespace = {"checks": checks, "torch": torch, "Counter": Counter}
+            exec("\n".join(body), namespace)
+            feedback = eval(check, namespace)
+            assert feedback.passed == passes, f"{check}: {feedback}"
+            assert passes or "Not written yet" in feedback.message
+
+
+def test_a_stub_keeps_all_but_the_answer():
+    solution = (
+        "def f(x):\n    ### BEGIN SOLUTION\n    y = 2 * x\n    return y\n    ### END SOLUTION\n\n\ncheck(f)"
+    )
+    assert course.stub(solution) == 'def f(x):\n    raise NotImplementedError("your turn")\n\n\ncheck(f)'
+
+
+@pytest.mark.parametrize("text", ["x = 1", "### BEGIN SOLUTION\nx = 1", "x\n### END SOLUTION"])
+def test_unmarked_solutions_are_refused(text):
+    with pytest.raises(ValueError, match="solution"):
+        course.stub(text)
+
+
+# --- mistakes -------------------------------------------------------------------------------------
+
+
+def normalised(x):
+    return x / x.norm(dim=1, keepdim=True)
+
+
+def unsorted(scenes):
+    return [tuple(word for thing in scene for word in thing) for scene in scenes]
+
+
+def bags(scenes):
+    return [tuple(sorted(word for thing in scene for word in thing)) for scene in scenes]
+
+
+MISTAKES = [
+    (checks.hit_at_k, lambda ranks, k: (ranks < k).float().mean(), "start at 1"),
+    (checks.hit_at_k, lambda ranks, k: (ranks <= k).sum(), "how many"),
+    (checks.hit_at_k, lambda ranks, k: 100 * (ranks <= k).float().mean(), "percent"),
+    (checks.hit_at_k, lambda ranks, k: (ranks > k).float().mean(), "misses"),
+    (checks.hit_at_k, lambda ranks, k: None, "return"),
+    (checks.hit_at_k, lambda ranks, k: 1 / 0, "ZeroDivisionError"),
+    (checks.hit_at_k, lambda ranks, k: 0.5 * (ranks <= k).float().mean(), "expected 0.833"),
+    (checks.retrieve, lambda q, x, k: (q @ x.T).topk(k).indices, "length"),
+    (checks.retrieve, lambda q, x, k: (q @ normalised(x).T).topk(k).values, "scores"),
+    (checks.retrieve, lambda q, x, k: (q @ normalised(x).T).argsort()[:, :k], "descending"),
+    (checks.retrieve, lambda q, x, k: (q @ normalised(x).T).topk(k).indices.flip(1), "order"),
+    (checks.retrieve, lambda q, x, k: (q @ normalised(x).T).argsort(descending=True), "shape"),
+    (checks.retrieve, lambda q, x, k: (q @ normalised(x).T).topk(k, dim=0).indices, "shape"),
+    (checks.retrieve, lambda q, x, k: [[0] * k] * len(q), "tensor"),
+    (
+        checks.bag_ceiling,
+        lambda scenes: len(set(map(frozenset, bags(scenes)))) / len(scenes),
+        "count how often",
+    ),
+    (checks.bag_ceiling, lambda scenes: len({tuple(sorted(s)) for s in scenes}) / len(scenes), "who owns"),
+    (
+        checks.bag_ceiling,
+        lambda scenes: len({tuple(w for o in s for w in o) for s in scenes}) / len(scenes),
+        "order",
+    ),
+    (
+        checks.bag_ceiling,
+        lambda scenes: sum(n == 1 for n in Counter(bags(scenes)).values()) / len(scenes),
+        "probability 1/n",
+    ),
+    (checks.bag_ceiling, lambda scenes: 0.123, "expected 0.750"),
+]
+
+
+@pytest.mark.parametrize(("check", "mistake", "words"), MISTAKES)
+def test_a_mistake_is_answered_in_words(check, mistake, words):
+    feedback = check(mistake)
+    assert not feedback.passed
+    assert words in feedback.message
+
+
+def test_feedback_shows_a_tick_or_a_cross():
+    assert repr(checks.Feedback(True, "Right.")) == "✓ Right."
+    assert repr(checks.Feedback(False, "No.")) == "✗ No."

@@ -1,0 +1,167 @@
+"""Records that cannot rot: digests, and one small entry of each record measured anew."""
+
+import importlib.util
+import json
+import sys
+
+import pandas as pd
+import pytest
+
+from geoclip_lite import encoders, results
+from geoclip_lite.results import Claim
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A records folder of its own, with a script that depends on one module of the package."""
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    monkeypatch.setattr(results, "PACKAGE", tmp_path / "geoclip_lite")
+    (tmp_path / "geoclip_lite").mkdir()
+    (tmp_path / "geoclip_lite" / "__init__.py").write_text("")
+    (tmp_path / "geoclip_lite" / "deep.py").write_text("def f():\n    return 1\n")
+    (tmp_path / "geoclip_lite" / "near.py").write_text("from geoclip_lite.deep import f\n")
+    (tmp_path / "geoclip_lite" / "other.py").write_text("x = 1\n")
+    (tmp_path / "study.py").write_text("from geoclip_lite import near\nimport torch\n")
+    monkeypatch.setattr(results, "versions", lambda: {})
+    return tmp_path
+
+
+# --- digests --------------------------------------------------------------------------------------
+
+
+def test_dependencies_are_followed_and_no_more(folder):
+    found = {path.name for path in results.dependencies(folder / "study.py")}
+    assert found == {"study.py", "__init__.py", "near.py", "deep.py"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "stale"),
+    [
+        ("deep.py", "def f():\n    return 2\n", True),
+        ("deep.py", 'def f():\n    """Now documented."""\n    return 1  # one\n\n\n', False),
+        ("other.py", "x = 2\n", False),
+        ("near.py", "from geoclip_lite.deep import f\nfrom geoclip_lite import other\n", True),
+    ],
+)
+def test_a_record_is_stale_when_code_it_needs_has_changed(folder, name, text, stale):
+    results.write(folder / "study.py", [{"value": 1.0}])
+    assert results.is_fresh("study")
+    (folder / "geoclip_lite" / name).write_text(text)
+    assert results.is_fresh("study") != stale
+
+
+def test_weights_are_part_of_the_digest(folder, monkeypatch):
+    monkeypatch.setattr(results, "WEIGHTS", folder)
+    (folder / "mini.safetensors").write_bytes(b"one")
+    results.write(folder / "study.py", [{"value": 1.0}], weights=["mini"])
+    assert results.is_fresh("study")
+    (folder / "mini.safetensors").write_bytes(b"two")
+    assert not results.is_fresh("study")
+
+
+# --- records --------------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_read_back(folder):
+    rows = [{"metric": "R@1", "value": 0.1 + 0.2, "seed": 0}, {"metric": "R@5", "value": 1.0, "seed": 1}]
+    claim = Claim("It falls", "section 4", "3.5", "5.0", "shows", "01")
+    results.write(folder / "study.py", rows, [claim])
+    pd.testing.assert_frame_equal(results.read("study"), pd.DataFrame(rows))
+    assert results.claims()[["text", "verdict", "record"]].values.tolist() == [["It falls", "shows", "study"]]
+
+
+def test_a_missing_record_says_what_there_is(folder):
+    results.write(folder / "study.py", [{"value": 1.0}])
+    with pytest.raises(FileNotFoundError, match=r"no record 'stduy' .*\['study'\].*make results"):
+        results.read("stduy")
+
+
+def test_a_record_of_nothing_is_refused(folder):
+    with pytest.raises(ValueError, match=r"study\.py measured nothing"):
+        results.write(folder / "study.py", [])
+    assert not list(folder.glob("*.json"))
+
+
+# --- the records of the book ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", results.names())
+def test_no_record_is_stale(name):
+    assert results.is_fresh(name), f"results/{name}.json is out of date: run `make results`"
+
+
+def test_every_script_has_its_record():
+    assert {path.stem for path in results.FOLDER.glob("*.py")} == set(results.names())
+
+
+def test_verdicts_are_of_the_four_kinds():
+    allowed = {"shows", "differs", "cannot be tested here", "not in our copy"}
+    assert set(results.claims().verdict) <= allowed
+
+
+def script(name, monkeypatch):
+    """A script of results/ as a module."""
+    monkeypatch.syspath_prepend(str(results.FOLDER))
+    spec = importlib.util.spec_from_file_location(name, results.FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def shipped_seed(name):
+    return encoders.load_encoder(name).recipe["seed"]
+
+
+@pytest.mark.parametrize("name", ["mini-single", "mini-pairs"])
+def test_shipped_weights_are_the_chosen_run(name, monkeypatch):
+    """The rule, by hand: the median of three; and the file is that run's."""
+    runs = results.read("training").query("encoder == @name").sort_values("validation R@10")
+    assert len(runs) == 3
+    assert runs.shipped.tolist() == [False, True, False]
+    assert runs.iloc[1].sha256 == encoders.shipped()[name]
+    assert runs.iloc[1].seed == shipped_seed(name)
+    again = script("training", monkeypatch).validation_recall(encoders.load_encoder(name))
+    assert sum(again.values()) / 2 == pytest.approx(runs.iloc[1]["validation R@10"], abs=0.002)
+
+
+@pytest.mark.parametrize("name", ["mini-single", "mini-pairs"])
+def test_single_object_rows_of_minis_can_be_measured_again(name, monkeypatch):
+    minis = script("minis", monkeypatch)
+    about = {"encoder": name, "seed": shipped_seed(name)}
+    for row in minis.measure(encoders.load_encoder(name), about, ["42 primitives", "96 object types"]):
+        assert matching(results.read("minis"), row) == pytest.approx(row["value"], abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["mini-single", "mini-pairs"])
+def test_the_last_checkpoint_of_formation_can_be_measured_again(name, monkeypatch):
+    formation, table = script("formation", monkeypatch), results.read("formation")
+    seed = shipped_seed(name)
+    last = table.query("encoder == @name and seed == @seed").step.max()
+    about = {"encoder": name, "seed": seed, "step": last}
+    for row in formation.measure(encoders.load_encoder(name), about):
+        assert matching(table, row) == pytest.approx(row["value"], abs=0.02)
+
+
+def matching(table, row):
+    """The recorded value of a row with the same labels."""
+    labels = {k: v for k, v in row.items() if isinstance(v, str) or k in ("seed", "step", "objects")}
+    found = table[(table[list(labels)] == pd.Series(labels)).all(axis=1)]
+    assert len(found) == 1, labels
+    return found.iloc[0]["value"]
+
+
+def test_single_objects_are_found_by_the_mean_of_three_seeds():
+    minis = results.read("minis")
+    forth = minis[(minis.direction == "text to image") & (minis.metric == "R@1")]
+    alone = forth[forth["set"].isin(["42 primitives", "96 object types"]) & forth.seed.notna()]
+    mean = alone.groupby(["encoder", "set"]).value.agg(["mean", "size"])
+    assert (mean["size"] == 3).all()
+    assert (mean["mean"] >= 0.97).all(), mean
+
+
+def test_records_are_small_and_readable():
+    for name in results.names():
+        path = results.FOLDER / f"{name}.json"
+        assert path.stat().st_size < 500_000
+        assert json.loads(path.read_text())["versions"]["torch"]
