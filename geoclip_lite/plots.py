@@ -16,6 +16,7 @@ from PIL import Image
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 GREY = "#767676"
+ALWAYS = ("mini-single", "mini-pairs")  # what keeps its colour and marker in every figure of the book
 
 
 def use_style() -> None:
@@ -71,7 +72,9 @@ def strip(
 
 def with_intervals(table: DataFrame, x: str, by: str, ax: Axes, value: str = "value") -> Axes:
     """One line with markers for each `by`, and its 95 % interval (columns `low`, `high`) as bars."""
-    for i, (name, rows) in enumerate(table.groupby(by, sort=False)):
+    order = [*ALWAYS, *(name for name in table[by].unique() if name not in ALWAYS)]
+    for name, rows in table.groupby(by, sort=False):
+        i = order.index(name)
         around = abs(rows[["low", "high"]].sub(rows[value], axis=0)).to_numpy().T
         style = {"color": COLOURS[i], "marker": MARKERS[i], "capsize": 3, "linewidth": 1.6}
         ax.errorbar(rows[x], rows[value], yerr=around, label=name, **style)
