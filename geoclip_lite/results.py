@@ -22,7 +22,7 @@ from typing import Literal
 
 import pandas as pd
 
-from geoclip_lite.encoders.mini import write_atomically
+from geoclip_lite.files import write_atomically
 
 PACKAGE = Path(__file__).parent
 FOLDER = PACKAGE.parent / "results"

@@ -20,8 +20,8 @@ import torch
 from geoclip_lite import metrics, relevance, results
 from geoclip_lite.datasets import clevr_like, shapes
 from geoclip_lite.encoders import WEIGHTS, DualEncoder, diets, load_mini
-from geoclip_lite.encoders.mini import sha256, write_atomically
 from geoclip_lite.encoders.train import Recipe, run_folder, train
+from geoclip_lite.files import sha256, write_atomically
 from geoclip_lite.retrieval import Gallery, shortlist
 
 RUNS = results.FOLDER.parent / ".cache" / "minis"

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from geoclip_lite import encoders
 from geoclip_lite.encoders import TextWarning, WeightsError, load_encoder, load_mini, mini
 from geoclip_lite.encoders.tokenizer import PAD, START, UNKNOWN, WordTokenizer
+from geoclip_lite.files import sha256, write_atomically
 
 WORDS = ["a", "blue", "circle", "red", "star", ","]
 
@@ -144,10 +145,10 @@ def test_weights_of_another_architecture_are_refused(saved):
 
 def test_writing_leaves_the_old_file_or_the_new(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    mini.write_atomically(path, b"old")
+    write_atomically(path, b"old")
     monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        mini.write_atomically(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path], "nothing is left behind"
 
@@ -169,7 +170,7 @@ def test_a_name_like_no_other_lists_what_there_is():
 @pytest.mark.parametrize("name", ["mini-single", "mini-pairs"])
 def test_shipped_weights_are_small_and_what_their_checksum_says(name):
     path = encoders.WEIGHTS / f"{name}.safetensors"
-    assert mini.sha256(path) == encoders.shipped()[name]
+    assert sha256(path) == encoders.shipped()[name]
     assert path.stat().st_size <= 4_000_000
     encoder = load_encoder(name)
     assert (encoder.name, encoder.dim, encoder.image_size) == (name, 128, 64)

@@ -10,8 +10,8 @@ import torch
 
 from geoclip_lite.datasets import clevr_like, shapes
 from geoclip_lite.encoders import diets, load_mini, train
-from geoclip_lite.encoders.mini import sha256
 from geoclip_lite.encoders.train import Recipe
+from geoclip_lite.files import sha256
 
 TINY = Recipe("mini-pairs", seed=5, steps=6, batch=4, pool=12, warmup=2)
 

@@ -6,9 +6,7 @@ into 128 dimensions. (A vision transformer of this budget learns neither shape n
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geoclip_lite.encoders.tokenizer import WordTokenizer
+from geoclip_lite.files import sha256, write_atomically
 
 IMAGE_SIZE = 64
 CONTEXT_LENGTH = 64
@@ -106,23 +105,6 @@ class MiniClip:
 
 
 # --- files ----------------------------------------------------------------------------------------
-
-
-def sha256(path: Path) -> str:
-    """The file's checksum, in hexadecimal."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes beside the file, then renames: whoever reads sees the old file or the new, never a half."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def save_mini(path: Path, model: CLIP, tokenizer: WordTokenizer, recipe: dict) -> str:

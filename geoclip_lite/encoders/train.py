@@ -35,9 +35,9 @@ from geoclip_lite.encoders.mini import (
     save_mini,
     to_input,
     to_pixels,
-    write_atomically,
 )
 from geoclip_lite.encoders.tokenizer import WordTokenizer
+from geoclip_lite.files import write_atomically
 from geoclip_lite.scenes import Scene
 
 # Where a run leaves a snapshot, as shares of its steps: dense where alignment forms.
