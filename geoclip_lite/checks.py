@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
+from geoclip_lite import course
+
 
 @dataclass(frozen=True)
 class Feedback:
@@ -37,8 +39,16 @@ def expect(condition: object, message: str) -> None:
 
 
 def same(a: float, b: float) -> bool:
-    """Equal up to rounding in single precision."""
-    return abs(a - b) < 1e-6
+    """Equal up to rounding, in half precision too."""
+    return abs(a - b) < 1e-3
+
+
+def number(answer: object) -> float:
+    """The answer as one number, or words on what it is instead."""
+    expect(answer is not None, "Your function returns nothing: did you forget `return`?")
+    shape = tuple(getattr(answer, "shape", ()))
+    expect(shape in ((), (1,)), f"Return one number, not a tensor of shape {shape}.")
+    return float(answer)
 
 
 def check(body: Callable[[Callable], str]) -> Callable[[Callable], Feedback]:
@@ -48,19 +58,27 @@ def check(body: Callable[[Callable], str]) -> Callable[[Callable], Feedback]:
     def checked(function: Callable) -> Feedback:
         try:
             return Feedback(True, body(function))
-        except NotImplementedError:
+        except NotImplementedError as error:
+            if str(error) != course.UNWRITTEN:  # torch raises it too
+                return Feedback(False, _what_failed(error, function))
             return Feedback(
                 False, "Not written yet: put your code in place of the `raise`, and run this again."
             )
         except Wrong as wrong:
             return Feedback(False, str(wrong))
         except Exception as error:  # the reader's own code failed: show them where
-            line = traceback.extract_tb(error.__traceback__)[-1].lineno
-            return Feedback(
-                False, f"Your function stopped with {type(error).__name__}: {error} (line {line})."
-            )
+            return Feedback(False, _what_failed(error, function))
 
     return checked
+
+
+def _what_failed(error: Exception, function: Callable) -> str:
+    """The error, and the line of the reader's own code in which it happened."""
+    code = getattr(function, "__code__", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if code and frame.filename == code.co_filename]
+    where = f" in line {lines[-1]}" if lines else ""
+    return f"Your function stopped{where} with {type(error).__name__}: {error}"
 
 
 # --- chapter 01 -----------------------------------------------------------------------------------
@@ -70,9 +88,7 @@ def check(body: Callable[[Callable], str]) -> Callable[[Callable], Feedback]:
 def hit_at_k(function: Callable) -> str:
     """`function(ranks, k)`: the share of queries whose right image ranks k or better (ranks start at 1)."""
     ranks, k = torch.tensor([1, 2, 3, 5, 5, 8]), 5
-    answer = function(ranks, k)
-    expect(answer is not None, "Your function returns nothing: did you forget `return`?")
-    answer = float(answer)
+    answer = number(function(ranks, k))
     expect(answer != 5.0, "That is how many queries hit. Which share of all queries is it?")
     expect(answer <= 1, f"A share lies between 0 and 1; you return {answer:g}. Is it in percent?")
     expect(
@@ -81,10 +97,10 @@ def hit_at_k(function: Callable) -> str:
     )
     expect(not same(answer, 1 / 6), "You count the misses. A hit is a rank of k or better, so a small rank.")
     expect(
-        abs(answer - 5 / 6) < 1e-6,
+        same(answer, 5 / 6),
         f"For ranks {ranks.tolist()} and k = {k}: expected 0.833, got {answer:.3f}.",
     )
-    alone = float(function(torch.tensor([1, 1, 1]), 1))
+    alone = number(function(torch.tensor([1, 1, 1]), 1))
     expect(same(alone, 1), f"When every rank is 1, hit@1 is 1; you return {alone:g}.")
     return "Right. One rank a query is all that hit@k needs."
 
@@ -102,10 +118,16 @@ def retrieve(function: Callable) -> str:
     expect(answer.shape == (4, 3), f"4 queries and k = 3 need shape (4, 3); yours is {tuple(answer.shape)}.")
     expect(not answer.is_floating_point(), "These look like scores. Which images do they belong to?")
     if torch.equal(answer, best[:, :3]):
+        expect(function(queries, images, 7).shape == (4, 7), "Right for k = 3. Return k images for any k.")
         return "Right. With unit vectors, retrieval is one matrix product and one sort."
     expect(
         not torch.equal(answer, (queries @ images.T).argsort(dim=-1, descending=True)[:, :3]),
         "Long image vectors win whatever they point at: divide each image by its length first.",
+    )
+    columns = images / images.norm(dim=0)
+    expect(
+        not torch.equal(answer, (queries @ columns.T).topk(3).indices),
+        "You scaled the columns. A vector is a row here: take the norm over dim=1.",
     )
     expect(not torch.equal(answer, best.flip(-1)[:, :3]), "You return the worst images: sort descending.")
     expect(
@@ -118,7 +140,10 @@ def retrieve(function: Callable) -> str:
 @check
 def bag_ceiling(function: Callable) -> str:
     """`function(scenes)`: expected R@1 of a retriever that knows each scene's words but not who owns them."""
-    answer = float(function(_BAG_SCENES))
+    answer = number(function(_BAG_SCENES))
+    expect(
+        answer <= 1, f"R@1 is a share between 0 and 1; you return {answer:g}. Is it a count, or in percent?"
+    )
     shares = {name: len(groups) / len(_BAG_SCENES) for name, groups in _bag_groups().items()}
     expect(
         not same(answer, 1),
@@ -138,6 +163,10 @@ def bag_ceiling(function: Callable) -> str:
         "You give nothing for a tie. Among n scenes with one bag, a guess is right with probability 1/n.",
     )
     right = shares["bags"]
+    expect(
+        not 0 < abs(answer - right) < 0.02 or same(answer, right),
+        "Close. Did you simulate the guessing? The expected value can be had exactly.",
+    )
     expect(same(answer, right), f"On this check's scenes expected {right:.3f}, got {answer:.3f}.")
     return "Right. A group of n equal bags yields n times 1/n, one hit a group."
 

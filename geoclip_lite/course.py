@@ -7,7 +7,8 @@ same cell with the answer taken out; it stands in a cell tagged `stub` further u
 from __future__ import annotations
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-INSTEAD = 'raise NotImplementedError("your turn")'
+UNWRITTEN = "your turn"
+INSTEAD = f'raise NotImplementedError("{UNWRITTEN}")'
 
 
 def stub(solution: str) -> str:

@@ -154,6 +154,8 @@ class Ranking:
         Args:
             about: `oracle`, `transductive`, `method`.
         """
+        if scores.ndim != 2:
+            raise ValueError(f"scores must be queries x items, got shape {tuple(scores.shape)}")
         _check_k(k if k is not None else 1, scores.shape[-1])
         ordered, indices = scores.sort(dim=1, descending=True, stable=True)
         return cls(indices[:, :k], ordered[:, :k], scores.shape[1], **about)

@@ -1,6 +1,7 @@
 """Exercises that answer: solutions pass, plausible mistakes get the right words, stubs are derived."""
 
 from collections import Counter
+from fractions import Fraction
 
 import nbformat
 import pytest
@@ -72,7 +73,9 @@ MISTAKES = [
     (checks.hit_at_k, lambda ranks, k: 100 * (ranks <= k).float().mean(), "percent"),
     (checks.hit_at_k, lambda ranks, k: (ranks > k).float().mean(), "misses"),
     (checks.hit_at_k, lambda ranks, k: None, "return"),
-    (checks.hit_at_k, lambda ranks, k: 1 / 0, "ZeroDivisionError"),
+    (checks.hit_at_k, lambda ranks, k: 1 / 0, "stopped in line"),
+    (checks.hit_at_k, lambda ranks, k: (ranks <= k).mean(), "stopped in line"),
+    (checks.hit_at_k, lambda ranks, k: (ranks <= k).float(), "not a tensor of shape (6,)"),
     (checks.hit_at_k, lambda ranks, k: 0.5 * (ranks <= k).float().mean(), "expected 0.833"),
     (checks.retrieve, lambda q, x, k: (q @ x.T).topk(k).indices, "length"),
     (checks.retrieve, lambda q, x, k: (q @ normalised(x).T).topk(k).values, "scores"),
@@ -80,6 +83,8 @@ MISTAKES = [
     (checks.retrieve, lambda q, x, k: (q @ normalised(x).T).topk(k).indices.flip(1), "order"),
     (checks.retrieve, lambda q, x, k: (q @ normalised(x).T).argsort(descending=True), "shape"),
     (checks.retrieve, lambda q, x, k: (q @ normalised(x).T).topk(k, dim=0).indices, "shape"),
+    (checks.retrieve, lambda q, x, k: (q @ (x / x.norm(dim=0)).T).topk(k).indices, "dim=1"),
+    (checks.retrieve, lambda q, x, k: (q @ normalised(x).T).topk(3).indices, "any k"),
     (checks.retrieve, lambda q, x, k: [[0] * k] * len(q), "tensor"),
     (
         checks.bag_ceiling,
@@ -97,6 +102,9 @@ MISTAKES = [
         lambda scenes: sum(n == 1 for n in Counter(bags(scenes)).values()) / len(scenes),
         "probability 1/n",
     ),
+    (checks.bag_ceiling, lambda scenes: None, "return"),
+    (checks.bag_ceiling, lambda scenes: 6, "a count"),
+    (checks.bag_ceiling, lambda scenes: 0.748, "simulate"),
     (checks.bag_ceiling, lambda scenes: 0.123, "expected 0.750"),
 ]
 
@@ -106,6 +114,22 @@ def test_a_mistake_is_answered_in_words(check, mistake, words):
     feedback = check(mistake)
     assert not feedback.passed
     assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("check", "solution"),
+    [
+        (checks.hit_at_k, lambda ranks, k: sum(int(rank) <= k for rank in ranks) / len(ranks)),
+        (checks.hit_at_k, lambda ranks, k: (ranks <= k).half().mean()),
+        (
+            checks.retrieve,
+            lambda q, x, k: torch.cosine_similarity(q[:, None], x[None], -1).argsort(1, True)[:, :k],
+        ),
+        (checks.bag_ceiling, lambda scenes: Fraction(len(Counter(bags(scenes))), len(scenes))),
+    ],
+)
+def test_other_right_solutions_pass(check, solution):
+    assert check(solution).passed, check(solution)
 
 
 def test_feedback_shows_a_tick_or_a_cross():

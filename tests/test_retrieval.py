@@ -260,6 +260,11 @@ def test_a_ranking_refuses_what_is_none(indices, scores, message):
         Ranking(torch.tensor(indices), torch.tensor(scores), gallery_size=3)
 
 
+def test_of_scores_wants_a_matrix():
+    with pytest.raises(ValueError, match=r"queries x items, got shape \(3,\)"):
+        Ranking.of_scores(torch.arange(3.0))
+
+
 def test_rescored_wants_a_score_per_candidate():
     with pytest.raises(ValueError, match=r"one entry per candidate, \(1, 2\), got \(1, 3\)"):
         Ranking.of_scores(torch.tensor([[0.9, 0.1]])).rescored(torch.zeros(1, 3), "reranker")
