@@ -44,34 +44,42 @@ def image_to_text(encoder: DualEncoder, scenes: Sequence[Scene], gallery: Galler
     return shortlist(gallery.vectors, Gallery.of_texts(encoder, scenes), min(100, len(scenes)))
 
 
+def summary(columns: dict, about: dict) -> list[dict]:
+    """A row for each metric: mean over queries and bootstrap interval."""
+    frame = pd.DataFrame({name: np.asarray(values) for name, values in columns.items()})
+    return [about | row for row in metrics.summarise(frame, resamples=1000).to_dict("records")]
+
+
 def score(ranking: Ranking, scenes: Sequence[Scene], about: dict) -> list[dict]:
     """R@1, 5, 10 and 100 and MRR against the right image, nDCG@10 against overlap: tidy rows."""
     right = relevance.exact(scenes, scenes)
     ks = sorted({k for k in (1, 5, 10, 100) if k <= ranking.k})
-    frame = pd.DataFrame({f"R@{k}": metrics.hit_at(ranking, right, k) for k in ks})
-    frame["MRR"] = metrics.reciprocal_rank(ranking, right)
+    columns = {f"R@{k}": metrics.hit_at(ranking, right, k) for k in ks}
+    columns["MRR"] = metrics.reciprocal_rank(ranking, right)
     if len(scenes) < 5000:
-        frame["nDCG@10"] = metrics.ndcg_at(ranking, relevance.overlap(scenes, scenes), 10)
-    return [about | row for row in metrics.summarise(frame, resamples=1000).to_dict("records")]
+        columns["nDCG@10"] = metrics.ndcg_at(ranking, relevance.overlap(scenes, scenes), 10)
+    return summary(columns, about)
 
 
 def by_number_of_objects(ranking: Ranking, scenes: Sequence[Scene], about: dict) -> list[dict]:
     """R@1 and R@10 of the queries with two, three, ... objects, over the whole gallery."""
     right, sizes = relevance.exact(scenes, scenes), np.array([len(s.objects) for s in scenes])
-    frame = pd.DataFrame({f"R@{k}": metrics.hit_at(ranking, right, k) for k in (1, 10)})
+    columns = {f"R@{k}": metrics.hit_at(ranking, right, k) for k in (1, 10)}
     return [
-        about | {"objects": int(size)} | row
+        row
         for size in np.unique(sizes)
-        for row in metrics.summarise(frame[sizes == size], resamples=1000).to_dict("records")
+        for row in summary(
+            {name: values[sizes == size] for name, values in columns.items()}, about | {"objects": int(size)}
+        )
     ]
 
 
 def kinds_of_answers(ranking: Ranking, scenes: Sequence[Scene], about: dict) -> list[dict]:
     """Shares of the kinds of first answers, and how many of the query's objects they show."""
     kinds = np.array(composition.kinds_of_answers(ranking, scenes, scenes))
-    frame = pd.DataFrame({kind: (kinds == kind).astype(float) for kind in composition.KINDS})
-    frame["objects found"] = metrics.attribution_at(ranking, relevance.object_coverage(scenes, scenes), 1)
-    return [about | row for row in metrics.summarise(frame, resamples=1000).to_dict("records")]
+    columns = {kind: (kinds == kind).astype(float) for kind in composition.KINDS}
+    shown = relevance.object_coverage(scenes, scenes)
+    return summary(columns | {"objects found": metrics.attribution_at(ranking, shown, 1)}, about)
 
 
 def measure(encoder: DualEncoder, about: dict, names: Sequence[str] | None = None) -> list[dict]:
@@ -115,8 +123,9 @@ def value(table: pd.DataFrame, encoder: str, name: str, metric: str) -> pd.Serie
 
 
 def percent(values: pd.Series) -> str:
-    """Mean and range over seeds, in percent."""
-    return f"{100 * values.mean():.1f} ({100 * values.min():.1f} to {100 * values.max():.1f})"
+    """Mean over seeds in percent, with the range where they differ."""
+    mean, low, high = (f"{100 * v:.1f}" for v in (values.mean(), values.min(), values.max()))
+    return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def claims(rows: list[dict]) -> list[Claim]:
