@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -46,6 +47,24 @@ def test_interrupted_twice_and_resumed_ends_in_the_same_bits(uninterrupted, tmp_
     assert train.train(TINY, tmp_path, stop_after=4, save_every=2) is None
     assert sha256(train.train(TINY, tmp_path, save_every=2)) == sha256(uninterrupted[1])
     assert (tmp_path / "log.jsonl").read_text() == (uninterrupted[0] / "log.jsonl").read_text()
+
+
+def test_killed_in_the_middle_and_resumed_ends_in_the_same_bits(uninterrupted, tmp_path):
+    """A real SIGKILL, at whatever instruction it strikes once the third step is logged."""
+    code = f"""
+import torch
+from pathlib import Path
+from geoclip_lite.encoders.train import Recipe, train
+torch.set_num_threads(1)
+train({TINY!r}, Path({str(tmp_path)!r}), save_every=1)
+"""
+    log, process = tmp_path / "log.jsonl", subprocess.Popen([sys.executable, "-c", code])
+    while process.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 3):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert sha256(train.train(TINY, tmp_path)) == sha256(uninterrupted[1])
+    assert log.read_text() == (uninterrupted[0] / "log.jsonl").read_text()
 
 
 def test_a_finished_run_is_not_trained_again(uninterrupted):

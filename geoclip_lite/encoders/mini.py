@@ -141,7 +141,7 @@ def load_mini(path: Path, name: str | None = None, checksum: str | None = None) 
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            weights = {key: file.get_tensor(key) for key in file.keys()}
     except SafetensorError as error:
         raise WeightsError(f"{path} is no readable safetensors file ({error}); fetch it again") from error
     if about.get("format") != FORMAT:

@@ -256,7 +256,7 @@ def load_state(folder: Path, recipe: Recipe, model: CLIP, optimizer: torch.optim
         return 0
     with safe_open(path, framework="pt") as file:
         found, step = json.loads(file.metadata()["recipe"]), int(file.metadata()["step"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
     if found != asdict(recipe):
         raise ValueError(f"folder {folder} holds a run of {found}, not of {asdict(recipe)}: choose another")
     moments: dict[int, dict[str, Tensor]] = {}
