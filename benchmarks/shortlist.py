@@ -25,7 +25,7 @@ from geoclip_lite.retrieval import Gallery, shortlist
 from geoclip_lite.scenes import Scene
 
 QUERIES, ITEMS, DIM, K = 1000, 100_000, 512, 100
-CHUNKS = (4096, 2048, 8192)  # the default first
+CHUNKS = (2048, 4096, 8192)  # the default first
 
 
 def vectors(rows: int, seed: int) -> torch.Tensor:

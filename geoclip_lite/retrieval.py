@@ -187,7 +187,7 @@ def shortlist(
     gallery: Gallery | Float[Tensor, "items dim"],
     k: int,
     *,
-    chunk: int = 4096,
+    chunk: int = 2048,
 ) -> Ranking:
     """The k items with the highest cosine, for each query: exact, on the CPU or a GPU.
 

@@ -6,11 +6,16 @@ types), where text and image can be compared item by item, and on the validation
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+
+from torch import Tensor
 from training import RUNS, SEEDS, trained
 
 from geoclip_lite import geometry, metrics, relevance, results
 from geoclip_lite.datasets import clevr_like, shapes
 from geoclip_lite.encoders import DualEncoder, diets, load_mini
+from geoclip_lite.encoders.mini import IMAGE_SIZE
 from geoclip_lite.encoders.train import Recipe, checkpoint_path, run_folder
 from geoclip_lite.retrieval import Gallery, shortlist
 from geoclip_lite.scenes import Scene
@@ -18,33 +23,49 @@ from geoclip_lite.scenes import Scene
 NEIGHBOURS = 5
 
 
-def measure_items(encoder: DualEncoder, scenes: list[Scene]) -> dict[str, float]:
-    """How alike text space and image space are over single objects."""
-    images = Gallery.of_images(encoder, scenes).vectors
-    texts = encoder.encode_texts([scene.caption for scene in scenes])
-    overlap = geometry.mutual_knn_overlap(texts, images, NEIGHBOURS)
-    return {
-        f"mutual {NEIGHBOURS}-NN overlap": overlap,
-        "distance correlation": geometry.distance_correlation(texts, images),
-        "single-object R@1": hits(encoder, scenes, 1),
+@cache
+def drawn_scenes() -> dict[str, tuple[list[Scene], list[Scene]]]:
+    """Single objects and validation scenes of each world, drawn once for all checkpoints."""
+    worlds = (shapes, clevr_like)
+    return {w.NAME: tuple(map(drawn, (w.references(), w.validation_scenes()))) for w in worlds}
+
+
+def drawn(scenes: list[Scene]) -> list[Scene]:
+    """The same scenes, their pictures at hand."""
+    pictures = [scene.image(IMAGE_SIZE) for scene in scenes]
+    return [replace(s, draw=lambda size, kept=p: kept) for s, p in zip(scenes, pictures, strict=True)]
+
+
+def measure_world(encoder: DualEncoder, single: list[Scene], composed: list[Scene]) -> dict[str, float]:
+    """How alike text space and image space are over single objects, and what retrieval makes of them."""
+    texts, images = embed(encoder, single)
+    values = {
+        f"mutual {NEIGHBOURS}-NN overlap": geometry.mutual_knn_overlap(texts, images.vectors, NEIGHBOURS),
+        "distance correlation": geometry.distance_correlation(texts, images.vectors),
+        "single-object R@1": hits(texts, images, 1),
     }
+    texts, images = embed(encoder, composed)
+    return values | {f"validation R@{k}": hits(texts, images, k) for k in (1, 10)}
 
 
-def hits(encoder: DualEncoder, scenes: list[Scene], k: int) -> float:
+def embed(encoder: DualEncoder, scenes: list[Scene]) -> tuple[Tensor, Gallery]:
+    """Captions as queries, pictures as gallery."""
+    return encoder.encode_texts([scene.caption for scene in scenes]), Gallery.of_images(encoder, scenes)
+
+
+def hits(texts: Tensor, images: Gallery, k: int) -> float:
     """Text-to-image R@k."""
-    queries = encoder.encode_texts([scene.caption for scene in scenes])
-    found = shortlist(queries, Gallery.of_images(encoder, scenes), k)
-    return float(metrics.hit_at(found, relevance.exact(scenes, scenes), k).mean())
+    right = relevance.exact(images.scenes, images.scenes)
+    return float(metrics.hit_at(shortlist(texts, images, k), right, k).mean())
 
 
 def measure(encoder: DualEncoder, about: dict) -> list[dict]:
     """The rows of one checkpoint."""
-    rows = []
-    for world in (shapes, clevr_like):
-        values = measure_items(encoder, world.references())
-        values |= {f"validation R@{k}": hits(encoder, world.validation_scenes(), k) for k in (1, 10)}
-        rows += [about | {"world": world.NAME, "metric": m, "value": v} for m, v in values.items()]
-    return rows
+    return [
+        about | {"world": world, "metric": metric, "value": value}
+        for world, (single, composed) in drawn_scenes().items()
+        for metric, value in measure_world(encoder, single, composed).items()
+    ]
 
 
 def main() -> None:
