@@ -5,7 +5,9 @@ BIN := .venv/bin
 READY := .venv/ready-$(shell cksum < requirements.txt | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: book test lab bench results clean help
+.PHONY: setup book test lab bench results clean help
+
+setup: $(READY) ## make .venv and nothing else
 
 book: $(READY) ## run the notebooks that changed and build the book
 	@$(BIN)/python book/build.py
