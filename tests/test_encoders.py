@@ -1,4 +1,7 @@
-"""The mini CLIP: its tokenizer, its files, and that it computes what open_clip's own model computes."""
+"""The mini CLIP: its tokenizer, its files, and that it computes what open_clip's own model computes.
+
+Also what all encoders share: names, the cast of a chapter, prompt templates.
+"""
 
 import json
 
@@ -9,10 +12,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from geoclip_lite import encoders
-from geoclip_lite.encoders import TextWarning, WeightsError, load_encoder, load_mini, mini
+from geoclip_lite.encoders import Stored, TextWarning, WeightsError, load_encoder, load_mini, mini
+from geoclip_lite.encoders.templates import CLIP_TEMPLATES, encode_with_templates
 from geoclip_lite.encoders.tokenizer import PAD, START, UNKNOWN, WordTokenizer
 from geoclip_lite.files import sha256, write_atomically
 
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 WORDS = ["a", "blue", "circle", "red", "star", ","]
 
 
@@ -87,6 +92,39 @@ def test_image_vectors_are_open_clips(untrained):
     with torch.no_grad():
         expected = untrained.model.encode_image(batch, normalize=True)
     assert torch.allclose(untrained.encode_images(images, batch=2), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_batches_do_not_change_vectors(untrained, batch):
+    texts = ["red star", "a blue circle, a red star", "star", "blue"]
+    images = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue", "white", "black")]
+    assert torch.allclose(untrained.encode_texts(texts, batch), untrained.encode_texts(texts), atol=1e-6)
+    assert torch.allclose(untrained.encode_images(images, batch), untrained.encode_images(images), atol=1e-6)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", ["mini-single", "mini-pairs"])
+def test_vectors_come_back_to_the_cpu_and_depend_little_on_the_device(name, device):
+    encoder, reference = load_encoder(name, device=device), load_encoder(name, device="cpu")
+    assert encoder.device.type == device
+    texts, images = ["red star", "blue"], [Image.new("RGB", (64, 64), c) for c in ("red", "blue")]
+    for vectors, expected in [
+        (encoder.encode_texts(texts), reference.encode_texts(texts)),
+        (encoder.encode_images(images), reference.encode_images(images)),
+    ]:
+        assert (vectors.device.type, vectors.dtype) == ("cpu", torch.float32)
+        assert (vectors * expected).sum(dim=1).min() > 0.9999
+
+
+def test_fingerprints_tell_weights_and_vocabularies_apart(untrained, saved):
+    def fingerprint(words=WORDS, seed=0):
+        torch.manual_seed(seed)
+        tokenizer = WordTokenizer(words)
+        return mini.MiniClip("any", mini.architecture(tokenizer.vocabulary_size), tokenizer, {}).fingerprint
+
+    assert untrained.fingerprint == fingerprint()
+    assert load_mini(saved).fingerprint == load_mini(saved, "other name").fingerprint
+    assert len({fingerprint(), fingerprint(WORDS[::-1]), fingerprint(seed=1)}) == 3
 
 
 def test_pictures_of_any_size_and_mode_are_read(untrained):
@@ -174,3 +212,72 @@ def test_shipped_weights_are_small_and_what_their_checksum_says(name):
     assert path.stat().st_size <= 4_000_000
     encoder = load_encoder(name)
     assert (encoder.name, encoder.dim, encoder.image_size) == (name, 128, 64)
+
+
+# --- the cast of a chapter ------------------------------------------------------------------------
+
+
+def test_a_mini_of_your_own_loads_by_its_path(saved):
+    encoder = load_encoder(str(saved))
+    assert (encoder.name, encoder.recipe) == ("tiny", {"seed": 0})
+
+
+@pytest.mark.parametrize("other", [None, "", "mini-single"])
+def test_the_cast_is_the_two_minis(monkeypatch, other):
+    monkeypatch.delenv("GEOCLIP_ENCODER", raising=False)
+    if other is not None:
+        monkeypatch.setenv("GEOCLIP_ENCODER", other)
+    assert [*encoders.cast()] == ["mini-single", "mini-pairs"]
+    assert encoders.main_encoder().name == (other or "mini-pairs")
+
+
+def test_another_encoder_joins_the_cast_with_a_store(monkeypatch, saved, tmp_path):
+    monkeypatch.setenv("GEOCLIP_ENCODER", str(saved))
+    monkeypatch.setenv("GEOCLIP_CACHE", str(tmp_path / "store"))
+    cast = encoders.cast()
+    assert [*cast] == ["mini-single", "mini-pairs", "tiny"]
+    assert [isinstance(encoder, Stored) for encoder in cast.values()] == [False, False, True]
+    assert isinstance(encoders.main_encoder(), Stored)
+    assert encoders.main_encoder().name == "tiny"
+
+
+# --- templates ------------------------------------------------------------------------------------
+
+
+def test_templates_are_averaged_and_scaled_to_unit_length(untrained):
+    phrases, templates = ["red star", "blue circle"], ["{}", "a {}", "{}, {}".replace("{}", "star", 1)]
+    vectors = encode_with_templates(untrained, phrases, templates)
+    for vector, phrase in zip(vectors, phrases, strict=True):
+        mean = sum(untrained.encode_texts([t.format(phrase)])[0] for t in templates)
+        assert torch.allclose(vector, mean / mean.norm(), atol=1e-6)
+    alone = encode_with_templates(untrained, phrases, ["{}"])
+    assert torch.allclose(alone, untrained.encode_texts(phrases), atol=1e-6)
+    assert encode_with_templates(untrained, [], templates).shape == (0, 128)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["mini-single", "mini-pairs"])
+def test_the_minis_know_every_word_of_their_templates(name):
+    encoder = load_encoder(name)
+    own = encode_with_templates(encoder, ["red star"])
+    assert torch.equal(own, encode_with_templates(encoder, ["red star"], ("{}", "a photo of a {}")))
+
+
+def test_every_template_has_one_place():
+    assert all(template.count("{}") == 1 for template in CLIP_TEMPLATES)
+
+
+@pytest.mark.parametrize(
+    ("phrases", "templates", "error", "said"),
+    [
+        (["star"], [], ValueError, "templates must not be empty"),
+        (["star"], ["{}", "a photo"], ValueError, "'a photo' must hold \"{}\" once"),
+        (["star"], ["{} and {}"], ValueError, 'must hold "{}" once'),
+        (["star"], "a {}", TypeError, "templates must be a list of strings"),
+        ("star", ["{}"], TypeError, "phrases must be a list of strings"),
+        (["star", ""], ["a {}"], ValueError, "phrases holds a text without words"),
+    ],
+)
+def test_templates_and_phrases_that_make_no_sense_are_refused(untrained, phrases, templates, error, said):
+    with pytest.raises(error, match=said):
+        encode_with_templates(untrained, phrases, templates)

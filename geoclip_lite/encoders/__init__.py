@@ -1,38 +1,79 @@
-"""Encoders by name: `load_encoder("mini-single")`."""
+"""Encoders by name: `load_encoder("mini-single")`, `load_encoder("ViT-B-32-quickgelu/openai")`.
+
+load_encoder  one encoder
+main_encoder  the one that a chapter computes with
+cast          those that a chapter shows side by side
+"""
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+import os
 from pathlib import Path
 
+import open_clip
+import torch
+
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.mini import WeightsError, load_mini
+from geoclip_lite.encoders.device import best_device
+from geoclip_lite.encoders.mini import WEIGHTS, MiniClip, WeightsError, load_mini, shipped
+from geoclip_lite.encoders.pretrained import OpenClipEncoder, did_you_mean, load_open_clip
+from geoclip_lite.encoders.store import Stored, StoreWarning
 from geoclip_lite.encoders.tokenizer import TextWarning
 
-__all__ = ["DualEncoder", "TextWarning", "WeightsError", "load_encoder", "load_mini", "shipped"]
+__all__ = [
+    "WEIGHTS",
+    "DualEncoder",
+    "StoreWarning",
+    "Stored",
+    "TextWarning",
+    "WeightsError",
+    "best_device",
+    "cast",
+    "load_encoder",
+    "load_mini",
+    "main_encoder",
+    "shipped",
+]
 
-WEIGHTS = Path(__file__).parent / "weights"
 
-
-def shipped() -> dict[str, str]:
-    """The encoders that come with the package: name -> sha256 of the weights."""
-    lines = (WEIGHTS / "SHA256SUMS").read_text().split("\n")
-    return {line.split()[1].removesuffix(".safetensors"): line.split()[0] for line in lines if line}
-
-
-def load_encoder(name: str) -> DualEncoder:
+def load_encoder(name: str, *, device: torch.device | str | None = None) -> MiniClip | OpenClipEncoder:
     """The encoder of this name, ready to use.
 
     Args:
-        name: "mini-single" or "mini-pairs", the two minis that come with the package.
+        name: "mini-single" or "mini-pairs", the two minis that come with the package; "ARCHITECTURE/TAG" or
+            "ARCHITECTURE/PATH" for a model of open_clip with published weights or a file of them
+            ("ViT-B-32-quickgelu/openai", "ViT-B-32//data/my.safetensors"); or the path of a mini of your own.
+        device: where to compute; None takes CUDA, else MPS, else the CPU.
 
     Raises:
-        ValueError: no such encoder; the message suggests near names.
-        WeightsError: the file of weights is missing or damaged.
+        ValueError: no such encoder, the message suggests near names; or a device that cannot be used.
+        WeightsError: the weights are missing, damaged or out of reach.
     """
     checksums = shipped()
-    if name not in checksums:
-        near = get_close_matches(name, checksums, n=2, cutoff=0.4)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(checksums)}"
-        raise ValueError(f"name: there is no encoder {name!r}; {hint}")
-    return load_mini(WEIGHTS / f"{name}.safetensors", name, checksums[name])
+    if name in checksums:
+        return load_mini(WEIGHTS / f"{name}.safetensors", name, checksums[name], device)
+    architecture, _, source = name.partition("/")
+    if architecture in open_clip.list_models():
+        return load_open_clip(architecture, source, device=device)
+    near = did_you_mean(architecture, [*checksums, *open_clip.list_models()])
+    if name.endswith(".safetensors") and (Path(name).is_file() or not near):
+        return load_mini(Path(name), device=device)
+    known = f"known: {', '.join(checksums)} and ARCHITECTURE/TAG, as in open_clip.list_pretrained()"
+    raise ValueError(f"name: there is no encoder {name!r}; {near or known}")
+
+
+def main_encoder() -> DualEncoder:
+    """The encoder that a chapter computes with: the one that GEOCLIP_ENCODER names, or "mini-pairs"."""
+    return _member(os.environ.get("GEOCLIP_ENCODER") or "mini-pairs")
+
+
+def cast() -> dict[str, DualEncoder]:
+    """The encoders that a chapter shows side by side, by name: the minis, then that of GEOCLIP_ENCODER."""
+    names = dict.fromkeys([*shipped(), os.environ.get("GEOCLIP_ENCODER")])
+    return {encoder.name: encoder for encoder in (_member(name) for name in names if name)}
+
+
+def _member(name: str) -> DualEncoder:
+    """An encoder of a chapter: a mini, which is quick, or any other one with its store."""
+    encoder = load_encoder(name)
+    return encoder if name in shipped() else Stored(encoder)

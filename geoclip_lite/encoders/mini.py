@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F
 
+from geoclip_lite.encoders.base import fingerprint
+from geoclip_lite.encoders.device import usable_device
 from geoclip_lite.encoders.tokenizer import WordTokenizer
 from geoclip_lite.files import sha256, write_atomically
 
@@ -27,6 +30,7 @@ IMAGE_SIZE = 64
 CONTEXT_LENGTH = 64
 EMBED_DIM = 128
 FORMAT = "geoclip-lite mini 1"
+WEIGHTS = Path(__file__).parent / "weights"
 
 
 class WeightsError(ValueError):
@@ -82,29 +86,53 @@ class MiniClip:
         model: the open_clip model.
         tokenizer: with the vocabulary that the model was trained on.
         recipe: how it was trained, as recorded in its file.
+        device: where to compute; None takes the best there is.
     """
 
     dim = EMBED_DIM
     image_size = IMAGE_SIZE
+    templates = ("{}", "a photo of a {}")  # what its captions looked like; it knows no other words
 
-    def __init__(self, name: str, model: CLIP, tokenizer: WordTokenizer, recipe: dict):
-        self.name, self.model, self.tokenizer, self.recipe = name, model.eval(), tokenizer, recipe
+    def __init__(
+        self,
+        name: str,
+        model: CLIP,
+        tokenizer: WordTokenizer,
+        recipe: dict,
+        device: torch.device | str | None = "cpu",
+    ):
+        self.name, self.tokenizer, self.recipe = name, tokenizer, recipe
+        self.device = usable_device(device)
+        self.model = model.eval().to(self.device)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A checksum of weights, format (it stands for the preprocessing), vocabulary and kind of device."""
+        tokenizer = {"words": self.tokenizer.words, "context": self.tokenizer.context_length}
+        return fingerprint(self.model, {"format": FORMAT, **tokenizer, "device": self.device.type})
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], batch: int = 512) -> Float[Tensor, "texts dim"]:
         """One unit vector a text; words outside the vocabulary give a `TextWarning`."""
-        chunks = [embed_tokens(self.model, ids) for ids in self.tokenizer(texts).split(batch) if len(ids)]
+        batches = [ids for ids in self.tokenizer(texts).split(batch) if len(ids)]
+        chunks = [embed_tokens(self.model, ids.to(self.device)).cpu() for ids in batches]
         return F.normalize(torch.cat([torch.empty(0, self.dim), *chunks]), dim=-1)
 
     @torch.inference_mode()
     def encode_images(self, images: Sequence[Image.Image], batch: int = 256) -> Float[Tensor, "images dim"]:
         """One unit vector an image of any size."""
-        starts = range(0, len(images), batch)
-        chunks = [self.model.visual(to_input(to_pixels(images[i : i + batch]))) for i in starts]
+        batches = (to_pixels(images[i : i + batch]) for i in range(0, len(images), batch))
+        chunks = [self.model.visual(to_input(pixels.to(self.device))).cpu() for pixels in batches]
         return F.normalize(torch.cat([torch.empty(0, self.dim), *chunks]), dim=-1)
 
 
 # --- files ----------------------------------------------------------------------------------------
+
+
+def shipped() -> dict[str, str]:
+    """The encoders that come with the package: name -> sha256 of the weights."""
+    lines = (WEIGHTS / "SHA256SUMS").read_text().split("\n")
+    return {line.split()[1].removesuffix(".safetensors"): line.split()[0] for line in lines if line}
 
 
 def save_mini(path: Path, model: CLIP, tokenizer: WordTokenizer, recipe: dict) -> str:
@@ -119,15 +147,22 @@ def save_mini(path: Path, model: CLIP, tokenizer: WordTokenizer, recipe: dict) -
     return sha256(path)
 
 
-def load_mini(path: Path, name: str | None = None, checksum: str | None = None) -> MiniClip:
+def load_mini(
+    path: Path,
+    name: str | None = None,
+    checksum: str | None = None,
+    device: torch.device | str | None = "cpu",
+) -> MiniClip:
     """Reads what `save_mini` wrote.
 
     Args:
         path: the safetensors file.
         name: of the encoder; the file's name by default.
         checksum: sha256 that the file must have; unchecked by default.
+        device: where to compute; None takes the best there is.
 
     Raises:
+        ValueError: the device cannot be used.
         WeightsError: no such file, a wrong checksum, a damaged file, or one of another kind.
     """
     path = Path(path)
@@ -152,4 +187,4 @@ def load_mini(path: Path, name: str | None = None, checksum: str | None = None) 
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
     except RuntimeError as error:
         raise WeightsError(f"{path} does not fit the mini CLIP of this version: {error}") from error
-    return MiniClip(name or path.stem, model, tokenizer, about["recipe"])
+    return MiniClip(name or path.stem, model, tokenizer, about["recipe"], device)

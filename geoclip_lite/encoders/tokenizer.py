@@ -18,6 +18,23 @@ class TextWarning(UserWarning):
     """A text reached the encoder changed: words it does not know, or more words than fit."""
 
 
+def check_texts(texts: Sequence[str], name: str = "texts") -> None:
+    """Refuses what an encoder could only guess at.
+
+    Args:
+        name: how an error should call the argument.
+
+    Raises:
+        TypeError: one bare string, which would be read letter by letter.
+        ValueError: a text without words, which has no direction to point in.
+    """
+    if isinstance(texts, str):
+        raise TypeError(f"{name} must be a list of strings, got the string {texts!r}: write [{texts!r}]")
+    for text in texts:
+        if not text.strip():
+            raise ValueError(f"{name} holds a text without words, {text!r}: leave it out")
+
+
 class WordTokenizer:
     """Words to ids, in CLIP's layout: start, words, end, padding.
 
@@ -41,24 +58,20 @@ class WordTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> Int[Tensor, "texts length"]:
         """Ids, padded to the longest text: shorter than the context, and cheaper, with the same result."""
-        if isinstance(texts, str):
-            raise TypeError(f"texts must be a list of strings, got the string {texts!r}: write [{texts!r}]")
+        check_texts(texts)
         split = [_WORD.findall(text.lower()) for text in texts]
-        self._report(texts, split)
+        self._report(split)
         rows = [[START, *(self.ids.get(w, UNKNOWN) for w in words)] for words in split]
         rows = [[*row[: self.context_length - 1], self.end] for row in rows]
         length = max(map(len, rows), default=2)
         return torch.tensor([row + [PAD] * (length - len(row)) for row in rows]).reshape(len(rows), length)
 
-    def _report(self, texts: Sequence[str], split: list[list[str]]) -> None:
-        """Refuses empty texts; warns of unknown words and of texts that are cut."""
-        for text, words in zip(texts, split, strict=True):
-            if not words:
-                raise ValueError(f"texts holds a text without words, {text!r}: leave it out")
+    def _report(self, split: list[list[str]]) -> None:
+        """Warns of unknown words and of texts that are cut."""
         unknown = sorted({w for words in split for w in words} - self.ids.keys())
         if unknown:
             warnings.warn(f"words this encoder never saw: {', '.join(unknown)}", TextWarning, stacklevel=4)
         room = self.context_length - 2
         long = sum(len(words) > room for words in split)
         if long:
-            warnings.warn(f"{long} of {len(texts)} texts cut to {room} words", TextWarning, stacklevel=4)
+            warnings.warn(f"{long} of {len(split)} texts cut to {room} words", TextWarning, stacklevel=4)
