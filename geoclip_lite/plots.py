@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib as mpl
 import seaborn as sns
@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 from PIL import Image
 
-# Okabe-Ito, reordered so that the first few differ most in lightness too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+# Okabe-Ito, reordered so that the first few differ most in lightness too, and a wine red.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#767676"
 ALWAYS = ("mini-single", "mini-pairs")  # what keeps its colour and marker in every figure of the book
 
@@ -70,12 +70,26 @@ def strip(
     return figure
 
 
-def with_intervals(table: DataFrame, x: str, by: str, ax: Axes, value: str = "value") -> Axes:
-    """One line with markers for each `by`, and its 95 % interval (columns `low`, `high`) as bars."""
-    order = [*ALWAYS, *(name for name in table[by].unique() if name not in ALWAYS)]
+def looks(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Colour and marker for each name. Those in ALWAYS keep theirs in every figure of the book."""
+    order = list(dict.fromkeys([*ALWAYS, *names]))
+    return {
+        name: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        for i, name in enumerate(order)
+    }
+
+
+def with_intervals(
+    table: DataFrame, x: str, by: str, ax: Axes, value: str = "value", linestyle: str = "-"
+) -> Axes:
+    """One line with markers for each `by`, and its 95 % interval (columns `low`, `high`) as bars.
+
+    Args:
+        linestyle: "" where x has no order that a line could follow.
+    """
+    look = looks(table[by])
     for name, rows in table.groupby(by, sort=False):
-        i = order.index(name)
         around = abs(rows[["low", "high"]].sub(rows[value], axis=0)).to_numpy().T
-        style = {"color": COLOURS[i], "marker": MARKERS[i], "capsize": 3, "linewidth": 1.6}
+        style = {"capsize": 3, "linewidth": 1.6, "linestyle": linestyle, **look[name]}
         ax.errorbar(rows[x], rows[value], yerr=around, label=name, **style)
     return ax

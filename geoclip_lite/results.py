@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from geoclip_lite.files import write_atomically
 
@@ -187,3 +188,21 @@ def claims() -> pd.DataFrame:
     """The claims of all records, with the record that decided each."""
     found = [claim | {"record": name} for name in names() for claim in record(name)["claims"]]
     return pd.DataFrame(found, columns=[*Claim.__dataclass_fields__, "record"])
+
+
+def verdicts(experiment: str) -> Styler:
+    """The claims that a chapter decided, as the table at its end.
+
+    Args:
+        experiment: as in `Claim`.
+
+    Raises:
+        LookupError: no record holds a claim of this chapter.
+    """
+    columns = {"text": "claim", "source": "where", "paper": "paper", "measured": "here", "verdict": "verdict"}
+    found = claims()
+    found = found[found.experiment == experiment]
+    if found.empty:
+        raise LookupError(f"experiment: no record decides a claim of {experiment!r}")
+    table = found[list(columns)].rename(columns=columns)
+    return table.style.hide().set_table_attributes('class="verdicts"')

@@ -14,8 +14,9 @@ from training import RUNS, SEEDS, trained
 
 from geoclip_lite import geometry, metrics, relevance, results
 from geoclip_lite.datasets import clevr_like, shapes
-from geoclip_lite.encoders import DualEncoder, diets, load_mini
-from geoclip_lite.encoders.mini import IMAGE_SIZE
+from geoclip_lite.encoders.base import DualEncoder
+from geoclip_lite.encoders.diets import DIETS
+from geoclip_lite.encoders.mini import IMAGE_SIZE, load_mini
 from geoclip_lite.encoders.train import Recipe, checkpoint_path, run_folder
 from geoclip_lite.retrieval import Gallery, shortlist
 from geoclip_lite.scenes import Scene
@@ -44,6 +45,11 @@ def measure_world(encoder: DualEncoder, single: list[Scene], composed: list[Scen
         "distance correlation": geometry.distance_correlation(texts, images.vectors),
         "single-object R@1": hits(texts, images, 1),
     }
+    for slot in ("colour", "noun"):
+        labels = [scene.objects[0].slots[slot] for scene in single]
+        for space, vectors in (("text", texts), ("image", images.vectors)):
+            purity = geometry.neighbour_purity(vectors, labels, NEIGHBOURS)
+            values[f"{space} neighbours of one {slot}"] = purity
     texts, images = embed(encoder, composed)
     return values | {f"validation R@{k}": hits(texts, images, k) for k in (1, 10)}
 
@@ -72,7 +78,7 @@ def main() -> None:
     if results.up_to_date(__file__):
         return
     rows = []
-    for diet in diets.DIETS:
+    for diet in DIETS:
         for seed in SEEDS:
             trained(diet, seed)
             recipe = Recipe(diet, seed)

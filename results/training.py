@@ -19,7 +19,9 @@ import torch
 
 from geoclip_lite import metrics, relevance, results
 from geoclip_lite.datasets import clevr_like, shapes
-from geoclip_lite.encoders import WEIGHTS, DualEncoder, diets, load_mini
+from geoclip_lite.encoders.base import DualEncoder
+from geoclip_lite.encoders.diets import DIETS
+from geoclip_lite.encoders.mini import WEIGHTS, load_mini
 from geoclip_lite.encoders.train import Recipe, run_folder, train
 from geoclip_lite.files import sha256, write_atomically
 from geoclip_lite.retrieval import Gallery, shortlist
@@ -80,7 +82,7 @@ def ship(chosen: pd.DataFrame) -> None:
 def main() -> None:
     if results.up_to_date(__file__):
         return
-    table = pd.DataFrame([measure(diet, seed) for diet in diets.DIETS for seed in SEEDS])
+    table = pd.DataFrame([measure(diet, seed) for diet in DIETS for seed in SEEDS])
     table["shipped"] = choose(table)
     ship(table[table.shipped])
     results.write(__file__, table.to_dict("records"))

@@ -67,6 +67,26 @@ def bags(scenes):
     return [tuple(sorted(word for thing in scene for word in thing)) for scene in scenes]
 
 
+def shared_neighbours(a, b, k, skip_self=True):
+    if skip_self:
+        a, b = (d.clone().fill_diagonal_(float("inf")) for d in (a, b))
+    near = [d.argsort(1)[:, :k].tolist() for d in (a, b)]
+    return sum(len(set(x) & set(y)) for x, y in zip(*near, strict=True)) / (k * len(a))
+
+
+def rotation(x, y):
+    u, _, vt = torch.linalg.svd(x.T @ y)
+    return u @ vt
+
+
+def averaged(encode, phrases, templates):
+    return normalised(sum(encode([t.format(p) for p in phrases]) for t in templates))
+
+
+def softmin(scores, temperature):
+    return -temperature * ((-scores / temperature).logsumexp(0) - torch.tensor(len(scores)).log())
+
+
 MISTAKES = [
     (checks.hit_at_k, lambda ranks, k: (ranks < k).float().mean(), "start at 1"),
     (checks.hit_at_k, lambda ranks, k: (ranks <= k).sum(), "how many"),
@@ -106,6 +126,33 @@ MISTAKES = [
     (checks.bag_ceiling, lambda scenes: 6, "a count"),
     (checks.bag_ceiling, lambda scenes: 0.748, "simulate"),
     (checks.bag_ceiling, lambda scenes: 0.123, "expected 0.750"),
+    (checks.overlap, lambda a, b, k: shared_neighbours(a, b, k, skip_self=False), "its own nearest"),
+    (checks.overlap, lambda a, b, k: shared_neighbours(-a, -b, k), "farthest"),
+    (checks.overlap, lambda a, b, k: k * shared_neighbours(a, b, k) * 5, "divide by k"),
+    (checks.overlap, lambda a, b, k: 0.9, "expected 0.278"),
+    (checks.rotation, lambda x, y: torch.linalg.lstsq(x, y).solution, "not orthogonal"),
+    (checks.rotation, lambda x, y: rotation(x, y).T, "turns y to x"),
+    (checks.rotation, lambda x, y: torch.eye(4), "does not find it"),
+    (checks.rotation, lambda x, y: x, "4 x 4"),
+    (checks.rotation, lambda x, y: None, "not NoneType"),
+    (checks.folds_by_image, lambda ids, folds: [i % folds for i in range(len(ids))], "picture 'a'"),
+    (checks.folds_by_image, lambda ids, folds: [0] * len(ids), "empty"),
+    (checks.folds_by_image, lambda ids, folds: [0] * len(set(ids)), "One fold per pair"),
+    (checks.folds_by_image, lambda ids, folds: [hash(i) % 100 + 3 for i in ids], "numbers are 0"),
+    (checks.folds_by_image, lambda ids, folds: None, "return"),
+    (checks.encode_with_templates, lambda e, p, t: averaged(e, p, t) / 3, "unit length again"),
+    (checks.encode_with_templates, lambda e, p, t: e(p), "first template only"),
+    (checks.encode_with_templates, lambda e, p, t: averaged(e, p[::-1], t), "over templates, not"),
+    (checks.encode_with_templates, lambda e, p, t: averaged(e, p, t)[0], "shape (2, 6)"),
+    (checks.merge, lambda s, t: -t * torch.logsumexp(-s / t, 0), "a mean"),
+    (checks.merge, lambda s, t: -softmin(-s, t), "soft maximum"),
+    (checks.merge, lambda s, t: s.mean(0), "expected"),
+    (checks.merge, lambda s, t: s.mean(1), "one score per image"),
+    (checks.merge, lambda s, t: -t * (-s / t).exp().mean(0).log(), "not finite at 0.0001"),
+    (checks.at_least_one, lambda slots: 0.5**slots, "all"),
+    (checks.at_least_one, lambda slots: 1 - 0.25**slots, "One coin"),
+    (checks.at_least_one, lambda slots: 100 * (1 - 0.5**slots), "percent"),
+    (checks.at_least_one, lambda slots: slots / 2 if slots == 1 else 0.9, "expected 0.9961"),
 ]
 
 
@@ -126,6 +173,12 @@ def test_a_mistake_is_answered_in_words(check, mistake, words):
             lambda q, x, k: torch.cosine_similarity(q[:, None], x[None], -1).argsort(1, True)[:, :k],
         ),
         (checks.bag_ceiling, lambda scenes: Fraction(len(Counter(bags(scenes))), len(scenes))),
+        (checks.overlap, shared_neighbours),
+        (checks.rotation, rotation),
+        (checks.folds_by_image, lambda ids, folds: torch.tensor([ord(i) % folds for i in ids])),
+        (checks.encode_with_templates, averaged),
+        (checks.merge, softmin),
+        (checks.at_least_one, lambda slots: 1 - 2.0**-slots),
     ],
 )
 def test_other_right_solutions_pass(check, solution):

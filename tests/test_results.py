@@ -3,12 +3,16 @@
 import importlib.util
 import json
 import sys
+from functools import partial
 
 import pandas as pd
 import pytest
 
-from geoclip_lite import encoders, results
+from geoclip_lite import composition, encoders, results
+from geoclip_lite.datasets import shapes
+from geoclip_lite.encoders import templates
 from geoclip_lite.results import Claim
+from geoclip_lite.retrieval import Gallery
 
 
 @pytest.fixture
@@ -91,7 +95,7 @@ def test_no_record_is_stale(name):
 
 
 def test_every_script_has_its_record():
-    assert {path.stem for path in results.FOLDER.glob("*.py")} == set(results.names())
+    assert {path.stem for path in results.FOLDER.glob("[!_]*.py")} == set(results.names())
 
 
 def test_verdicts_are_of_the_four_kinds():
@@ -143,9 +147,44 @@ def test_the_last_checkpoint_of_formation_can_be_measured_again(name, monkeypatc
         assert matching(table, row) == pytest.approx(row["value"], abs=0.02)
 
 
+@pytest.mark.parametrize("name", ["mini-single", "mini-pairs"])
+def test_the_two_spaces_of_the_primitives_can_be_measured_again(name, monkeypatch):
+    two_spaces, encoder = script("two_spaces", monkeypatch), encoders.load_encoder(name)
+    scenes = shapes.references()
+    texts = encoder.encode_texts([scene.caption for scene in scenes])
+    about = {"encoder": name, "seed": shipped_seed(name), "world": "shapes", "experiment": "single objects"}
+    for row in two_spaces.single_objects(texts, Gallery.of_images(encoder, scenes), about):
+        assert matching(results.read("two_spaces"), row) == pytest.approx(row["value"], abs=0.05), row
+
+
+@pytest.mark.parametrize("name", ["mini-single", "mini-pairs"])
+def test_merging_shapes_can_be_measured_again(name, monkeypatch):
+    merging, encoder = script("merging", monkeypatch), encoders.load_encoder(name)
+    scenes = shapes.evaluation_scenes()
+    captions = encoder.encode_texts([scene.caption for scene in scenes])
+    objects = composition.ObjectVectors(scenes, partial(templates.encode_with_templates, encoder))
+    about = {"encoder": name, "seed": shipped_seed(name), "world": "shapes", "experiment": "merging"}
+    for row in merging.merging(captions, objects, Gallery.of_images(encoder, scenes), about):
+        assert matching(results.read("merging"), row) == pytest.approx(row["value"], abs=0.02), row
+
+
+def test_a_claim_follows_from_its_rows(monkeypatch):
+    """The same rows with the sign of one figure turned give the other verdict."""
+    merging, rows = script("merging", monkeypatch), results.read("merging")
+    text = "Merging object vectors by average retrieves worse than the caption (mini-pairs)"
+
+    def decide(table):
+        return {claim.text: claim.verdict for claim in merging.claims(table)}[text]
+
+    average = (rows.method == "average") & (rows.metric == "R@10")
+    assert decide(rows) == results.claims().set_index("text").verdict[text]
+    assert decide(rows.assign(value=rows.value.mask(average, 1.0))) == "differs"
+    assert decide(rows.assign(value=rows.value.mask(average, 0.0))) == "shows"
+
+
 def matching(table, row):
     """The recorded value of a row with the same labels."""
-    labels = {k: v for k, v in row.items() if isinstance(v, str) or k in ("seed", "step", "objects")}
+    labels = {k: v for k, v in row.items() if isinstance(v, str) or k in ("seed", "step", "objects", "k")}
     found = table[(table[list(labels)] == pd.Series(labels)).all(axis=1)]
     assert len(found) == 1, labels
     return found.iloc[0]["value"]
@@ -165,3 +204,13 @@ def test_records_are_small_and_readable():
         path = results.FOLDER / f"{name}.json"
         assert path.stat().st_size < 500_000
         assert json.loads(path.read_text())["versions"]["torch"]
+
+
+def test_a_chapters_verdicts_are_its_claims_and_no_other_chapters():
+    shown = results.verdicts("01_pointwise_retrieval")
+    claims = results.claims()
+    mine = claims[claims.experiment == "01_pointwise_retrieval"]
+    assert shown.data["claim"].tolist() == mine["text"].tolist()
+    assert 'class="verdicts"' in shown.to_html()
+    with pytest.raises(LookupError, match="99_nothing"):
+        results.verdicts("99_nothing")

@@ -128,6 +128,11 @@ def _is_free(
     return (apart & (on_screen > leniency * MIN_APART * np.maximum(radius, radii) * SCALE)).all(axis=1)
 
 
+def rearranged(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The same objects at other random places and turns."""
+    return scene_from_record(make_record(scene.objects, rng), image_id=f"{scene.image_id}, moved")
+
+
 def references() -> list[Scene]:
     """96 images of one object each, standing in the middle of the table."""
     scenes = []

@@ -60,6 +60,14 @@ def composition(objects: Sequence[SceneObject]) -> Scene:
     return _scene(placed, image_id=f"{NAME}/{describe(objects)}")
 
 
+def rearranged(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The same three objects, each moved on by one place or two; three equal ones give the same picture."""
+    turn = int(rng.integers(1, OBJECTS_PER_IMAGE))
+    places = PLACES[turn:] + PLACES[:turn]
+    placed = [(thing, x, y, RADIUS, 0.0) for thing, (x, y) in zip(scene.objects, places, strict=True)]
+    return _scene(placed, image_id=f"{scene.image_id}, moved by {turn}")
+
+
 def references() -> list[Scene]:
     """The 42 images of one primitive each."""
     return [composition([primitive]) for primitive in PRIMITIVES]

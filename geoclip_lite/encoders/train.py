@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from geoclip_lite.encoders import diets
+import geoclip_lite.encoders.diets as diets
 from geoclip_lite.encoders.mini import (
     CONTEXT_LENGTH,
     IMAGE_SIZE,

@@ -1,0 +1,19 @@
+"""Exercises that answer: `checks.hit_at_k(your_function)` says in words what is wrong."""
+
+from geoclip_lite.checks.bottleneck import folds_by_image, overlap, rotation
+from geoclip_lite.checks.feedback import Feedback
+from geoclip_lite.checks.per_object import at_least_one, encode_with_templates, merge
+from geoclip_lite.checks.pointwise import bag_ceiling, hit_at_k, retrieve
+
+__all__ = [
+    "Feedback",
+    "at_least_one",
+    "bag_ceiling",
+    "encode_with_templates",
+    "folds_by_image",
+    "hit_at_k",
+    "merge",
+    "overlap",
+    "retrieve",
+    "rotation",
+]

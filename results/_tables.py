@@ -1,0 +1,65 @@
+"""What the scripts share: tidy rows going in, figures over seeds coming out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+from training import SEEDS, trained
+
+from geoclip_lite import results
+from geoclip_lite.encoders.base import DualEncoder
+from geoclip_lite.encoders.diets import DIETS
+from geoclip_lite.encoders.mini import load_mini
+from geoclip_lite.results import Claim
+
+PAPER = "Prakash et al. (2026)"
+Row = dict[str, object]
+Decided = list[tuple[tuple[str, str, str], str, bool]]  # (text, where, paper), measured, whether it holds
+
+
+def rows_of(values: dict[str, float], about: Row) -> list[Row]:
+    """One tidy row per metric."""
+    return [about | {"metric": metric, "value": float(value)} for metric, value in values.items()]
+
+
+def over_seeds(table: pd.DataFrame, metric: str, **where: str) -> pd.Series:
+    """A figure of every seed."""
+    rows = table[table.metric == metric]
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    if rows.empty or rows.seed.duplicated().any():
+        raise LookupError(f"{metric!r} with {where}: {len(rows)} rows, expected one a seed")
+    return rows.set_index("seed").value.sort_index()
+
+
+def spread(values: pd.Series, pattern: str = "{:.2f}") -> str:
+    """Mean over seeds, with the lowest and the highest."""
+    return "{} ({} to {})".format(*(pattern.format(v) for v in (values.mean(), values.min(), values.max())))
+
+
+def claims_of(decided: dict[str, Decided], experiment: str) -> list[Claim]:
+    """The claims of every diet, those of one statement side by side; each is decided by its measurement."""
+    found = []
+    for same in zip(*decided.values(), strict=True):
+        for diet, ((text, where, paper), measured, holds) in zip(decided, same, strict=True):
+            verdict = "shows" if holds else "differs"
+            found.append(Claim(f"{text} ({diet})", f"{PAPER}, {where}", paper, measured, verdict, experiment))
+    return found
+
+
+def record_every_run(
+    script: str,
+    measure: Callable[[DualEncoder, Row], list[Row]],
+    claims: Callable[[pd.DataFrame], list[Claim]],
+) -> None:
+    """Measures all seeds of both diets and writes the script's record, unless there is a fresh one."""
+    if results.up_to_date(script):
+        return
+    runs = [(diet, seed) for diet in DIETS for seed in SEEDS]
+    rows = [
+        row
+        for diet, seed in runs
+        for row in measure(load_mini(trained(diet, seed)), {"encoder": diet, "seed": seed})
+    ]
+    results.write(script, rows, claims(pd.DataFrame(rows)))
