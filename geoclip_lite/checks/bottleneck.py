@@ -67,7 +67,7 @@ def rotation(function: Callable) -> str:
         "Your matrix is not orthogonal: w @ w.T should be the identity. (Least squares may stretch.)",
     )
     if torch.allclose(answer, turn, atol=1e-3):
-        return "Right. U and V of the singular value decomposition, and the stretching S left out."
+        return "Right. U and V of the singular value decomposition, without S."
     expect(
         not torch.allclose(answer, turn.T, atol=1e-3),
         "That turns y to x. Which side does x.T @ y start from?",
