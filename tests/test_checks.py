@@ -2,13 +2,15 @@
 
 from collections import Counter
 from fractions import Fraction
+from itertools import permutations, product
 
 import nbformat
 import pytest
 import torch
 from built_book import ROOT
 
-from geoclip_lite import checks, course
+from geoclip_lite import checks, course, transport
+from geoclip_lite.transport import objective
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -32,7 +34,7 @@ def test_every_solution_passes_its_check_and_every_stub_says_what_to_do(path):
     for tag, passes in [("solution", True), ("stub", False)]:
         for cell in cells(path, tag):
             *body, check = cell.source.strip().splitlines()
-            namespace = {"checks": checks, "torch": torch, "Counter": Counter}
+            namespace = {"checks": checks, "torch": torch, "transport": transport, "Counter": Counter}
             exec("\n".join(body), namespace)
             feedback = eval(check, namespace)
             assert feedback.passed == passes, f"{check}: {feedback}"
@@ -85,6 +87,23 @@ def averaged(encode, phrases, templates):
 
 def softmin(scores, temperature):
     return -temperature * ((-scores / temperature).logsumexp(0) - torch.tensor(len(scores)).log())
+
+
+def gw(left, right, plan, cross=2):
+    p, q = plan.sum(1), plan.sum(0)
+    return p @ left**2 @ p + q @ right**2 @ q - cross * torch.einsum("ik,jl,ij,kl", left, right, plan, plan)
+
+
+def uniform_gw(left, right, plan):
+    squares = (left**2).mean() + (right**2).mean()
+    return squares - 2 * torch.einsum("ik,jl,ij,kl", left, right, plan, plan)
+
+
+def lowest_over_maps(costs, left, right, alpha, mass=None, apart=False):
+    n, m = costs.shape
+    choices = permutations(range(m), n) if apart and n <= m else product(range(m), repeat=n)
+    plans = [torch.eye(m, dtype=costs.dtype)[list(choice)] * (mass or 1 / n) for choice in choices]
+    return min(objective(costs, left, right, plan, alpha) for plan in plans)
 
 
 MISTAKES = [
@@ -153,6 +172,18 @@ MISTAKES = [
     (checks.at_least_one, lambda slots: 1 - 0.25**slots, "One coin"),
     (checks.at_least_one, lambda slots: 100 * (1 - 0.5**slots), "percent"),
     (checks.at_least_one, lambda slots: slots / 2 if slots == 1 else 0.9, "expected 0.9961"),
+    (checks.gw_by_products, lambda a, b, t: -2 * ((a @ t @ b) * t).sum(), "mixed term alone"),
+    (checks.gw_by_products, lambda a, b, t: (a**2).mean() + (b**2).mean(), "mixed term is missing"),
+    (checks.gw_by_products, lambda a, b, t: gw(a, b, t, cross=1), "has a 2"),
+    (checks.gw_by_products, lambda a, b, t: gw(a, b, t, cross=-2), "minus sign"),
+    (checks.gw_by_products, uniform_gw, "the plan's own sums"),
+    (checks.gw_by_products, lambda a, b, t: 1.0, "expected"),
+    (checks.best_step, lambda a, b: -b / (2 * a), "as far as the vertex"),
+    (checks.best_step, lambda a, b: min(1, max(0, -b / (2 * a))), "compare the two ends"),
+    (checks.best_step, lambda a, b: 1.0, "lies inside"),
+    (checks.semi_relaxed, lambda m, a, b, alpha: lowest_over_maps(m, a, b, alpha, mass=1), "divide the plan"),
+    (checks.semi_relaxed, lambda m, a, b, alpha: lowest_over_maps(m, a, b, alpha, apart=True), "may share"),
+    (checks.semi_relaxed, lambda m, a, b, alpha: lowest_over_maps(m, a, b, 1 - alpha), "expected"),
 ]
 
 
@@ -179,6 +210,9 @@ def test_a_mistake_is_answered_in_words(check, mistake, words):
         (checks.encode_with_templates, averaged),
         (checks.merge, softmin),
         (checks.at_least_one, lambda slots: 1 - 2.0**-slots),
+        (checks.gw_by_products, gw),
+        (checks.best_step, lambda a, b: min(range(101), key=lambda s: a * s * s / 100 + b * s) / 100),
+        (checks.semi_relaxed, lowest_over_maps),
     ],
 )
 def test_other_right_solutions_pass(check, solution):

@@ -2,6 +2,7 @@
 
 from geoclip_lite.checks.bottleneck import folds_by_image, overlap, rotation
 from geoclip_lite.checks.feedback import Feedback
+from geoclip_lite.checks.fused import best_step, gw_by_products, semi_relaxed
 from geoclip_lite.checks.per_object import at_least_one, encode_with_templates, merge
 from geoclip_lite.checks.pointwise import bag_ceiling, hit_at_k, retrieve
 
@@ -9,11 +10,14 @@ __all__ = [
     "Feedback",
     "at_least_one",
     "bag_ceiling",
+    "best_step",
     "encode_with_templates",
     "folds_by_image",
+    "gw_by_products",
     "hit_at_k",
     "merge",
     "overlap",
     "retrieve",
     "rotation",
+    "semi_relaxed",
 ]

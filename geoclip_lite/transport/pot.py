@@ -1,0 +1,85 @@
+"""POT's solvers, one problem after the other: the reference, and the variants that we do not write anew.
+
+Slow (thousands of problems a second at best), and what everything faster here is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import ot
+import torch
+
+from geoclip_lite.transport.problems import Problems, Solution
+
+
+def solve(problems: Problems, solution: Solution, alpha: float, relaxed: bool) -> None:
+    """`fused_gromov_wasserstein`, or its semi-relaxed form, from POT's own start (the product plan)."""
+
+    def one(costs: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
+        solver = (
+            ot.gromov.semirelaxed_fused_gromov_wasserstein if relaxed else ot.gromov.fused_gromov_wasserstein
+        )
+        plan, log = solver(costs, left, right, alpha=alpha, log=True)
+        return plan, log["srfgw_dist" if relaxed else "fgw_dist"]
+
+    _loop(problems, one, solution)
+
+
+def entropic(problems: Problems, alpha: float = 0.5, epsilon: float = 0.01, plans: bool = False) -> Solution:
+    """Soft plans: the objective minus epsilon times the plan's entropy is minimised, by Sinkhorn steps.
+
+    The returned objective is without the entropy, as in POT. It lies above the exact one, and the plan
+    spreads over many pairs; both fade as epsilon falls, in units of the costs.
+
+    Raises:
+        ValueError: for an epsilon not above 0, or one so small that the steps overflow.
+    """
+    if not epsilon > 0:
+        raise ValueError(f"epsilon must be above 0, got {epsilon}: without entropy, use solve")
+
+    def one(costs: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
+        plan, log = ot.gromov.entropic_fused_gromov_wasserstein(
+            costs, left, right, epsilon=epsilon, alpha=alpha, log=True
+        )
+        if not np.isfinite(plan).all():
+            raise ValueError(f"epsilon = {epsilon} is too small for these costs: Sinkhorn's steps overflow")
+        return plan, log["fgw_dist"]
+
+    return _loop(problems, one, Solution.blank(problems, plans))
+
+
+def partial(problems: Problems, mass: float, alpha: float = 0.5, plans: bool = False) -> Solution:
+    """Moves only a share of the mass, and chooses which: what fits nowhere may stay out.
+
+    The objective is of the mass that is moved; it falls with `mass`, so compare equal masses only.
+
+    Args:
+        mass: above 0, at most 1.
+    """
+    if not 0 < mass <= 1:
+        raise ValueError(f"mass must be above 0 and at most 1, a share of all mass, got {mass}")
+
+    def one(costs: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
+        plan, log = ot.gromov.partial_fused_gromov_wasserstein(
+            costs, left, right, m=mass, alpha=alpha, log=True, warn=False
+        )
+        return plan, log["partial_fgw_dist"]
+
+    return _loop(problems, one, Solution.blank(problems, plans))
+
+
+def _loop(
+    problems: Problems,
+    one: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, float]],
+    solution: Solution,
+) -> Solution:
+    """One problem after the other, in double precision on the CPU."""
+    for number in range(len(problems)):
+        matrices = (m.detach().cpu().double().contiguous().numpy() for m in problems.matrices(number))
+        plan, solution.values[number] = one(*matrices)
+        if solution.plans is not None:
+            start = int(solution.starts[number])
+            solution.plans[start : start + plan.size] = torch.from_numpy(plan.T.flatten())
+    return solution
