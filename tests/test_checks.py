@@ -106,6 +106,11 @@ def lowest_over_maps(costs, left, right, alpha, mass=None, apart=False):
     return min(objective(costs, left, right, plan, alpha) for plan in plans)
 
 
+def nearest_each(costs, left, right, alpha):
+    n, m = costs.shape
+    return objective(costs, left, right, torch.eye(m, dtype=costs.dtype)[costs.argmin(1)] / n, alpha)
+
+
 MISTAKES = [
     (checks.hit_at_k, lambda ranks, k: (ranks < k).float().mean(), "start at 1"),
     (checks.hit_at_k, lambda ranks, k: (ranks <= k).sum(), "how many"),
@@ -181,6 +186,12 @@ MISTAKES = [
     (checks.best_step, lambda a, b: -b / (2 * a), "as far as the vertex"),
     (checks.best_step, lambda a, b: min(1, max(0, -b / (2 * a))), "compare the two ends"),
     (checks.best_step, lambda a, b: 1.0, "lies inside"),
+    (
+        checks.gw_by_products,
+        lambda a, b, t: (a @ a).mean() + (b @ b).mean() - 2 * (a @ t @ b * t).sum(),
+        "C**2",
+    ),
+    (checks.semi_relaxed, nearest_each, "nearest one"),
     (checks.semi_relaxed, lambda m, a, b, alpha: lowest_over_maps(m, a, b, alpha, mass=1), "divide the plan"),
     (checks.semi_relaxed, lambda m, a, b, alpha: lowest_over_maps(m, a, b, alpha, apart=True), "may share"),
     (checks.semi_relaxed, lambda m, a, b, alpha: lowest_over_maps(m, a, b, 1 - alpha), "expected"),

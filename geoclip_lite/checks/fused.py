@@ -23,6 +23,7 @@ def gw_by_products(function: Callable) -> str:
     """`function(C1, C2, T)`: the Gromov-Wasserstein objective of a plan."""
     costs, left, right = _problem(3, 4, seed=0)
     plan = torch.rand(3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    plan /= plan.sum()
     uniform = torch.full((3, 4), 1 / 12, dtype=torch.float64)
     answer = number(function(left.clone(), right.clone(), uniform.clone()))
     cross = 2 * float(((left @ uniform @ right) * uniform).sum())
@@ -31,6 +32,8 @@ def gw_by_products(function: Callable) -> str:
     expect(not same(answer, squares), "Those are the two squares. The mixed term is missing.")
     expect(not same(answer, squares - cross / 2), "Multiply out (a - b)^2 once more: the mixed term has a 2.")
     expect(not same(answer, squares + cross), "The mixed term of (a - b)^2 has a minus sign.")
+    matrix_squares = float((left @ left).mean() + (right @ right).mean())
+    expect(not same(answer, matrix_squares - cross), "Square the entries (C**2), not the matrix (C @ C).")
     right_answer = float(objective(costs, left, right, uniform, alpha=1))
     expect(same(answer, right_answer), f"For a uniform plan: expected {right_answer:.4f}, got {answer:.4f}.")
     wanted = float(objective(costs, left, right, plan, alpha=1))
@@ -58,7 +61,7 @@ def best_step(function: Callable) -> str:
     for (a, b), (wanted, why) in cases.items():
         answer = number(function(a, b))
         expect(same(answer, wanted), f"a = {a:g}, b = {b:g}: expected {wanted:g}, got {answer:g}. {why}")
-    return "Right. With distances on both sides only the second half is ever used."
+    return "Right. With cosine distances on both sides only the case a <= 0 occurs."
 
 
 def _lowest(problem: tuple[torch.Tensor, ...], alpha: float, choices: Iterable, mass: float) -> float:
@@ -70,14 +73,20 @@ def _lowest(problem: tuple[torch.Tensor, ...], alpha: float, choices: Iterable, 
 @check
 def semi_relaxed(function: Callable) -> str:
     """`function(M, C1, C2, alpha)`: the lowest objective over all maps."""
-    for n, m, alpha in ((2, 4, 0.5), (3, 3, 0.3), (1, 3, 0.3), (3, 2, 0.5)):
-        problem = _problem(n, m, seed=1)
+    cases = ((2, 4, 0.5, 1), (3, 3, 0.3, 1), (1, 3, 0.3, 1), (3, 3, 0.7, 0), (3, 4, 0.9, 2), (3, 2, 0.5, 1))
+    for n, m, alpha, seed in cases:
+        problem = _problem(n, m, seed)
         every = list(product(range(m), repeat=n))
         wanted = _lowest(problem, alpha, every, mass=1 / n)
         answer = number(function(*(matrix.clone() for matrix in problem), alpha))
         expect(
             n == 1 or not same(answer, _lowest(problem, alpha, every, mass=1)),
             "Every row sends 1 / n, not 1: divide the plan by n.",
+        )
+        nearest = _lowest(problem, alpha, [problem[0].argmin(1).tolist()], mass=1 / n)
+        expect(
+            same(nearest, wanted) or not same(answer, nearest),
+            "You send each object to its nearest one. The structure term may prefer another.",
         )
         apart = _lowest(problem, alpha, permutations(range(m), n), mass=1 / n) if n <= m else wanted
         expect(
