@@ -8,11 +8,19 @@ import nbformat
 import pytest
 import torch
 from built_book import ROOT
+from scipy.optimize import linear_sum_assignment
 
 from geoclip_lite import checks, course, transport
 from geoclip_lite.transport import objective
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SHOWN_TO_READERS = {  # names that the chapters have imported when the exercises begin
+    "checks": checks,
+    "torch": torch,
+    "transport": transport,
+    "Counter": Counter,
+    "linear_sum_assignment": linear_sum_assignment,
+}
 
 
 def cells(path, tag):
@@ -34,7 +42,7 @@ def test_every_solution_passes_its_check_and_every_stub_says_what_to_do(path):
     for tag, passes in [("solution", True), ("stub", False)]:
         for cell in cells(path, tag):
             *body, check = cell.source.strip().splitlines()
-            namespace = {"checks": checks, "torch": torch, "transport": transport, "Counter": Counter}
+            namespace = dict(SHOWN_TO_READERS)
             exec("\n".join(body), namespace)
             feedback = eval(check, namespace)
             assert feedback.passed == passes, f"{check}: {feedback}"
@@ -111,7 +119,27 @@ def nearest_each(costs, left, right, alpha):
     return objective(costs, left, right, torch.eye(m, dtype=costs.dtype)[costs.argmin(1)] / n, alpha)
 
 
+def matched(costs, price=float("inf")):
+    """The best one-to-one matching of as many as can be; pairs dearer than the price are paid at it."""
+    rows, columns = linear_sum_assignment(costs.clamp(max=price))
+    return costs.clamp(max=price)[rows, columns].sum() + (len(costs) - len(rows)) * min(price, 1e6)
+
+
 MISTAKES = [
+    (checks.match_or_leave, lambda m, price: m.clamp(max=price).amin(1).sum(), "share a column"),
+    (
+        checks.match_or_leave,
+        lambda m, price: matched(m) if len(m) <= m.shape[1] else matched(m, price),
+        "better stay alone",
+    ),
+    (checks.match_or_leave, lambda m, price: matched(m, price) / len(m), "expected"),
+    (checks.oracle_r1, lambda i, right: right.gather(1, i)[:, 0].double().mean(), "before reranking"),
+    (checks.oracle_r1, lambda i, right: right.amax(1).double().mean(), "outside the shortlist"),
+    (checks.oracle_r1, lambda i, right: right.gather(1, i).sum(1).double().mean(), "count once"),
+    (checks.oracle_r1, lambda i, right: torch.tensor(0.5), "expected"),
+    (checks.expected_hit, lambda tied, right: float(right > 0), "luckiest"),
+    (checks.expected_hit, lambda tied, right: right, "at most 1"),
+    (checks.expected_hit, lambda tied, right: 1 / tied, "expected"),
     (checks.hit_at_k, lambda ranks, k: (ranks < k).float().mean(), "start at 1"),
     (checks.hit_at_k, lambda ranks, k: (ranks <= k).sum(), "how many"),
     (checks.hit_at_k, lambda ranks, k: 100 * (ranks <= k).float().mean(), "percent"),
