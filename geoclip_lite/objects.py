@@ -6,8 +6,8 @@ rerank           a shortlist reordered by how well two sets match, by any of MAT
 look_up          the same from words alone, without an encoder: what rerankers with annotations are up against
 ties_at_top      how many candidates share the best score
 
-Where a candidate's objects come from its annotation, it has an oracle: every Ranking made here carries the
-flag. Nothing here can tell which pictures a deployed system would have annotations for; the caller must.
+Where a candidate's objects come from its annotation, there is an oracle, and `Ranking.oracle` says so:
+`look_up` always sets the flag, and `rerank`, which cannot know, sets it as the caller says.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def partial_queries(
 ) -> list[Scene]:
     """Queries that name `named` objects of each scene, chosen at random; all, if it has no more.
 
-    Which pictures answer such a query is `relevance.contains`: often several.
+    Which pictures answer such a query is `relevance.contains`: often several. A query has an id of its own,
+    so `relevance.exact` does not find the picture that it was taken from.
 
     Args:
         describe: objects -> caption, as the world of the scenes does it.
@@ -94,8 +95,8 @@ def rerank(
 
         max-sim       (1/n) sum_i min_j M_ij: every query object takes its best, several may share it
         assignment    one-to-one; (sum over pairs of M_ij + penalties of what stays unmatched) / n
-        wasserstein   transport with equal mass 1/n and 1/m: everything must go somewhere
-        fgw           the same plus alpha times the structure term (`transport.solve`)
+        wasserstein   transport of mass 1/n from each query object, 1/m to each of the candidate's
+        fgw           1 - alpha times the same plus alpha times the structure term (`transport.solve`)
         semi-relaxed  fgw whose candidate objects need not be taken
         partial       fgw of a share of the mass (POT, slow)
         entropic      fgw with soft plans (POT, slow)
@@ -112,7 +113,8 @@ def rerank(
         epsilon: of "entropic", see `transport.entropic`.
 
     Returns:
-        scores are minus the costs, rounded so that equal sets tie.
+        scores are minus the costs, rounded so that equal sets tie. Under max-sim and semi-relaxed, sets that
+        differ in repeats only tie too.
 
     Raises:
         ValueError: for an unknown matcher, sets that do not fit the ranking, negative penalties, and what the

@@ -132,6 +132,7 @@ MISTAKES = [
         lambda m, price: matched(m) if len(m) <= m.shape[1] else matched(m, price),
         "better stay alone",
     ),
+    (checks.match_or_leave, lambda m, price: matched(m, price) - max(0, len(m) - m.shape[1]) * price, "pay"),
     (checks.match_or_leave, lambda m, price: matched(m, price) / len(m), "expected"),
     (checks.oracle_r1, lambda i, right: right.gather(1, i)[:, 0].double().mean(), "before reranking"),
     (checks.oracle_r1, lambda i, right: right.amax(1).double().mean(), "outside the shortlist"),

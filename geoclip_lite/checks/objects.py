@@ -35,6 +35,11 @@ def match_or_leave(function: Callable) -> str:
             same(shared, wanted) or not same(answer, shared),
             "Two rows share a column in your matching: each column may be used once.",
         )
+        stranded = wanted - price * max(0, n - m)
+        expect(
+            n <= m or not same(answer, stranded),
+            f"With {n} rows and {m} columns some rows get no column: they pay the price as well.",
+        )
         forced = _every_way(costs, price=1e6) if n <= m else wanted
         expect(
             same(forced, wanted) or not same(answer, forced),
