@@ -9,6 +9,7 @@ import pytest
 import torch
 from built_book import ROOT
 from scipy.optimize import linear_sum_assignment
+from torch.nn.functional import normalize
 
 from geoclip_lite import checks, course, transport
 from geoclip_lite.transport import objective
@@ -125,6 +126,19 @@ def matched(costs, price=float("inf")):
     return costs.clamp(max=price)[rows, columns].sum() + (len(costs) - len(rows)) * min(price, 1e6)
 
 
+def market(scores, rounds=300):
+    """Prices at which every image gets as much as any other."""
+    price = torch.zeros(scores.shape[1], dtype=scores.dtype)
+    for _ in range(rounds):
+        price = price + (scores - price).softmax(dim=1).sum(dim=0).log()
+    return price - price.mean()
+
+
+def said(features, w_v, b_v, w_c, b_c):
+    """What places say, not scaled."""
+    return (features.flatten(2).mT @ w_v.T + b_v) @ w_c.T + b_c
+
+
 MISTAKES = [
     (checks.match_or_leave, lambda m, price: m.clamp(max=price).amin(1).sum(), "share a column"),
     (
@@ -138,6 +152,37 @@ MISTAKES = [
     (checks.oracle_r1, lambda i, right: right.amax(1).double().mean(), "outside the shortlist"),
     (checks.oracle_r1, lambda i, right: right.gather(1, i).sum(1).double().mean(), "count once"),
     (checks.oracle_r1, lambda i, right: torch.tensor(0.5), "expected"),
+    (checks.csls_bias, lambda t, i, k: (i @ t.T).topk(k, dim=1).values.mean(1), "Half of that"),
+    (
+        checks.csls_bias,
+        lambda t, i, k: (i @ t.T).topk(k, dim=1, largest=False).values.mean(1) / 2,
+        "farthest",
+    ),
+    (checks.csls_bias, lambda t, i, k: (t @ i.T).mean(1), "one number per image"),
+    (checks.csls_bias, lambda t, i, k: (i @ t.T).mean(1) / 3, "differ"),
+    (checks.prices, lambda scores: -market(scores), "The sign is wrong"),
+    (checks.prices, lambda scores: market(scores, rounds=1), "rounds enough"),
+    (checks.prices, lambda scores: market(scores) + 1, "take the mean off"),
+    (checks.prices, lambda scores: scores, "one price per image"),
+    (
+        checks.ceiling,
+        lambda copies, k: sum(min(k, c) / c for c in copies) / len(copies),
+        "average over images",
+    ),
+    (checks.ceiling, lambda copies, k: k * len(copies) / sum(copies), "at most 1"),
+    (checks.ceiling, lambda copies, k: 0.5, "expected"),
+    (checks.value_path, lambda f, a, b, c, d: said(f, a, b, c, d), "length one"),
+    (checks.value_path, lambda f, a, b, c, d: normalize(said(f, a, b, c, 0 * d), dim=-1), "last bias"),
+    (checks.value_path, lambda f, a, b, c, d: normalize(said(f.mT, a, b, c, d), dim=-1), "column by column"),
+    (checks.value_path, lambda f, a, b, c, d: normalize(said(f, a, 0 * b, c, d), dim=-1), "differ"),
+    (checks.value_path, lambda f, a, b, c, d: f, "places x dim"),
+    (checks.max_sim, lambda p, w: (w @ p.T).amax(2).mean(1), "the other way round"),
+    (checks.max_sim, lambda p, w: (w @ p.T).amax(1).sum(1), "not the sum"),
+    (checks.max_sim, lambda p, w: (w @ p.T).amax(1), "one score per picture"),
+    (checks.max_sim, lambda p, w: (w @ p.T).mean((1, 2)), "differ"),
+    (checks.best_picture, lambda bounds, exact: max(range(len(bounds)), key=exact), "are enough"),
+    (checks.best_picture, lambda bounds, exact: bounds.index(max(bounds)), "the best is number"),
+    (checks.best_picture, lambda bounds, exact: [exact(0), exact(0), 0][2], "twice"),
     (checks.expected_hit, lambda tied, right: float(right > 0), "luckiest"),
     (checks.expected_hit, lambda tied, right: right, "at most 1"),
     (checks.expected_hit, lambda tied, right: 1 / tied, "expected"),

@@ -3,25 +3,33 @@
 from geoclip_lite.checks.bottleneck import folds_by_image, overlap, rotation
 from geoclip_lite.checks.feedback import Feedback
 from geoclip_lite.checks.fused import best_step, gw_by_products, semi_relaxed
+from geoclip_lite.checks.neighbourhood import ceiling, csls_bias, prices
 from geoclip_lite.checks.objects import expected_hit, match_or_leave, oracle_r1
 from geoclip_lite.checks.per_object import at_least_one, encode_with_templates, merge
+from geoclip_lite.checks.pixels import best_picture, max_sim, value_path
 from geoclip_lite.checks.pointwise import bag_ceiling, hit_at_k, retrieve
 
 __all__ = [
     "Feedback",
     "at_least_one",
     "bag_ceiling",
+    "best_picture",
     "best_step",
+    "ceiling",
+    "csls_bias",
     "encode_with_templates",
     "expected_hit",
     "folds_by_image",
     "gw_by_products",
     "hit_at_k",
     "match_or_leave",
+    "max_sim",
     "merge",
     "oracle_r1",
     "overlap",
+    "prices",
     "retrieve",
     "rotation",
     "semi_relaxed",
+    "value_path",
 ]

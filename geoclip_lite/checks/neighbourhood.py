@@ -1,0 +1,76 @@
+"""Checks of chapter 04, neighbourhood matching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch.nn.functional import normalize
+
+from geoclip_lite.checks.feedback import check, expect, number, same
+
+
+def _near(answer: torch.Tensor, wanted: torch.Tensor, tolerance: float = 1e-5) -> bool:
+    return answer.shape == wanted.shape and float((answer - wanted).abs().max()) < tolerance
+
+
+@check
+def csls_bias(function: Callable) -> str:
+    """`function(texts, images, k)`: half the mean cosine of the k nearest texts of each image."""
+    generator = torch.Generator().manual_seed(0)
+    for n, m, k in ((6, 4, 2), (5, 7, 5), (9, 3, 1)):
+        texts, images = (normalize(torch.randn(size, 8, generator=generator), dim=1) for size in (n, m))
+        answer = function(texts.clone(), images.clone(), k)
+        expect(
+            tuple(answer.shape) == (m,),
+            f"Return one number per image: shape ({m},), got {tuple(answer.shape)}.",
+        )
+        near = torch.stack([(texts @ image).sort(descending=True).values[:k].mean() for image in images])
+        expect(not _near(answer, near), "Half of that: the query's own share of CSLS is left out.")
+        far = torch.stack([(texts @ image).sort().values[:k].mean() for image in images]) / 2
+        expect(k == n or not _near(answer, far), "These are the k farthest texts.")
+        expect(_near(answer, near / 2), f"{n} texts, {m} images, k = {k}: the biases differ.")
+    return "Right. An image that many texts like pays for it."
+
+
+@check
+def prices(function: Callable) -> str:
+    """`function(scores)`: prices at which every image gets a total attention of one."""
+    generator = torch.Generator().manual_seed(0)
+    for n in (3, 6, 10):
+        scores = 2 * torch.randn(n, n, generator=generator, dtype=torch.float64)
+        answer = function(scores.clone())
+        expect(
+            tuple(answer.shape) == (n,),
+            f"Return one price per image: shape ({n},), got {tuple(answer.shape)}.",
+        )
+        attention = (scores - answer).softmax(dim=1).sum(dim=0)
+        turned = (scores + answer).softmax(dim=1).sum(dim=0)
+        expect(
+            not _near(turned, torch.ones(n, dtype=scores.dtype), 1e-3) or _near(attention, turned, 1e-3),
+            "The sign is wrong: who gets too much attention must become dearer.",
+        )
+        most = float((attention - 1).abs().max())
+        expect(
+            most < 1e-3,
+            f"With your prices an image of {n} gets a total attention that is {most:.3f} away from 1: "
+            "are there rounds enough, and is every round added to the price?",
+        )
+        expect(abs(float(answer.mean())) < 1e-6, "Right up to a constant: take the mean off.")
+    return "Right. The market clears."
+
+
+@check
+def ceiling(function: Callable) -> str:
+    """`function(copies, k)`: what a perfect ranking reaches where only one copy counts."""
+    for copies, k in (([4] * 5, 1), ([4] * 5, 5), ([1, 2, 7], 1), ([1, 2, 7], 5), ([3, 1], 2)):
+        answer = number(function(list(copies), k))
+        wanted = sum(min(k, c) for c in copies) / sum(copies)
+        per_image = sum(min(k, c) / c for c in copies) / len(copies)
+        expect(
+            same(per_image, wanted) or not same(answer, per_image),
+            "You average over images; the queries are as many as the entries.",
+        )
+        expect(answer <= 1 + 1e-9, "R@k is at most 1: an image has no more copies than it has.")
+        expect(same(answer, wanted), f"copies = {copies}, k = {k}: expected {wanted:.3f}, got {answer:.3f}.")
+    return "Right. Know the ceiling before you read the table."
