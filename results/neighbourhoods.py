@@ -48,7 +48,6 @@ def measure(encoder: DualEncoder, about: Row) -> list[Row]:
             for method, ranking in rankings(move(texts), images, *banks):
                 reach = [k for k in KS if k <= ranking.k]
                 figures = {f"R@{k}": metrics.hit_at(ranking, right, k).mean() for k in reach}
-                figures["hubness"] = nb.hubness(ranking, min(10, ranking.k))
                 flags = {"method": method, "transductive": ranking.transductive, "oracle": ranking.oracle}
                 rows += rows_of(figures, where | flags)
             rows += rows_of(disagreements(move(texts), images, banks[0], right), where | {"method": "App. D"})
