@@ -21,8 +21,8 @@ lab: $(READY) ## open the notebooks in JupyterLab
 bench: $(READY) ## compare speed and memory with peers: each benchmarks/*.py
 	@for script in $(sort $(wildcard benchmarks/[!_]*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
-results: $(READY) ## recompute what takes longer than a chapter may: each results/*.py, in order
-	@for script in $(sort $(wildcard results/[!_]*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+results: $(READY) ## recompute what takes longer than a chapter may: the training, then each results/*.py
+	@for script in results/training.py $(filter-out results/training.py,$(sort $(wildcard results/[!_]*.py))); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 clean: ## remove what was built; .venv and downloads stay
 	@rm -rf _build .cache/executed .pytest_cache .ruff_cache .hypothesis

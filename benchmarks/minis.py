@@ -60,9 +60,10 @@ def encode_texts() -> None:
 def step_once() -> None:
     """A training step on contiguous images, as open_clip takes them, and on channels-last ones."""
     recipe = train.Recipe("mini-pairs", pool=100)
-    pools = [train.draw_pool(world, recipe) for world in diets.WORLDS]
+    diet = diets.DIETS[recipe.diet]
+    pools = [train.draw_pool(world, recipe) for world in diet.worlds]
     images, captions = train.draw_batch(pools, recipe, step=0)
-    tokenizer = mini.WordTokenizer(diets.vocabulary())
+    tokenizer = mini.WordTokenizer(diet.vocabulary())
     tokens = tokenizer(captions)
 
     def stepper(layout: torch.memory_format) -> Callable[[], object]:

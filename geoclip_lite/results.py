@@ -1,9 +1,9 @@
 """Results that cannot rot: records of what takes longer than a chapter may.
 
 A script in `results/` measures something and writes a record beside itself: tidy rows, the versions it ran
-on, and a digest of every module and weight file that its numbers depend on. A page reads records through
-`read`, and the tests refuse a record whose digest no longer fits: change the code, and the record must be
-measured again (`make results`).
+on, and a digest of every module and every trained run that its numbers depend on. A page reads records
+through `read`, and the tests refuse a record whose digest no longer fits: change the code, and the record
+must be measured again (`make results`).
 
 A claim of a paper is part of the record that tested it, with a verdict computed there.
 """
@@ -27,7 +27,7 @@ from geoclip_lite.files import write_atomically
 
 PACKAGE = Path(__file__).parent
 FOLDER = PACKAGE.parent / "results"
-WEIGHTS = PACKAGE / "encoders" / "weights"
+TRAINING = "training"  # the record that holds the checksum of every trained run
 VERSIONS = ("torch", "open_clip_torch", "numpy", "scipy", "pillow")
 
 Verdict = Literal["shows", "differs", "cannot be tested here", "not in our copy"]
@@ -102,38 +102,50 @@ def _meaning(node: object) -> object:
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def digest(files: Iterable[Path]) -> str:
-    """One checksum over files: code by its meaning, everything else by its bytes."""
+def digest(files: Iterable[Path], runs: Sequence[str] = ()) -> str:
+    """One checksum over files, code by its meaning, everything else by its bytes, and over trained runs."""
     total = hashlib.sha256()
     for path in sorted(files):
         total.update(path.name.encode())
         is_code = path.suffix == ".py"
         total.update(repr(_meaning(ast.parse(path.read_text()))).encode() if is_code else path.read_bytes())
+    if runs:
+        total.update(json.dumps(checksums(runs)).encode())
     return total.hexdigest()
+
+
+def checksums(runs: Sequence[str]) -> dict[str, str]:
+    """sha256 of the weights of trained runs, by name ("mini-pairs-seed1"), as the record of training has it.
+
+    Raises:
+        LookupError: a run that is not in that record.
+    """
+    known = {f"{row['encoder']}-seed{row['seed']}": row["sha256"] for row in record(TRAINING)["rows"]}
+    if missing := [run for run in runs if run not in known]:
+        raise LookupError(f"runs: no run {missing[0]!r} in the record of training; there are {sorted(known)}")
+    return {run: known[run] for run in runs}
 
 
 # --- records --------------------------------------------------------------------------------------
 
 
-def write(
-    script: Path, rows: Sequence[dict], claims: Sequence[Claim] = (), weights: Sequence[str] = ()
-) -> Path:
+def write(script: Path, rows: Sequence[dict], claims: Sequence[Claim] = (), runs: Sequence[str] = ()) -> Path:
     """Writes the record of a script: `results/<name>.json`, one row a line so that changes can be read.
 
     Args:
         script: the script's `__file__`.
         rows: tidy rows, one measurement each, of numbers, strings and booleans.
         claims: the papers' statements that these rows decide.
-        weights: shipped encoders that the rows depend on.
+        runs: the trained runs that were measured, as in `checksums`.
     """
     if not rows:
         raise ValueError(f"rows: {Path(script).name} measured nothing")
     script = Path(script).resolve()
-    depends = [*dependencies(script), *(WEIGHTS / f"{name}.safetensors" for name in weights)]
+    depends = dependencies(script)
     record = {
-        "digest": digest(depends),
+        "digest": digest(depends, runs),
         "depends": sorted({str(path.relative_to(path.parents[1])) for path in depends}),
-        "weights": list(weights),
+        "runs": list(runs),
         "versions": versions(),
         "claims": [asdict(claim) for claim in claims],
     }
@@ -168,11 +180,9 @@ def read(name: str) -> pd.DataFrame:
 
 
 def is_fresh(name: str) -> bool:
-    """Does the record's digest fit the code and weights of today?"""
+    """Does the record's digest fit the code and the trained runs of today?"""
     found = record(name)
-    script = FOLDER / f"{name}.py"
-    weights = [WEIGHTS / f"{encoder}.safetensors" for encoder in found["weights"]]
-    return digest([*dependencies(script), *weights]) == found["digest"]
+    return digest(dependencies(FOLDER / f"{name}.py"), found.get("runs", ())) == found["digest"]
 
 
 def up_to_date(script: Path) -> bool:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pandas as pd
-from training import SEEDS, trained
+from _runs import MINIS, SEEDS, run_names, trained
 
 from geoclip_lite import results
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.diets import DIETS
 from geoclip_lite.encoders.mini import load_mini
 from geoclip_lite.results import Claim
 
@@ -52,14 +51,15 @@ def record_every_run(
     script: str,
     measure: Callable[[DualEncoder, Row], list[Row]],
     claims: Callable[[pd.DataFrame], list[Claim]],
+    minis: tuple[str, ...] = MINIS,
 ) -> None:
-    """Measures all seeds of both diets and writes the script's record, unless there is a fresh one."""
+    """Measures all seeds of these minis and writes the script's record, unless there is a fresh one."""
     if results.up_to_date(script):
         return
-    runs = [(diet, seed) for diet in DIETS for seed in SEEDS]
     rows = [
         row
-        for diet, seed in runs
-        for row in measure(load_mini(trained(diet, seed)), {"encoder": diet, "seed": seed})
+        for mini in minis
+        for seed in SEEDS
+        for row in measure(load_mini(trained(mini, seed)), {"encoder": mini, "seed": seed})
     ]
-    results.write(script, rows, claims(pd.DataFrame(rows)))
+    results.write(script, rows, claims(pd.DataFrame(rows)), run_names(minis))

@@ -9,15 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+from _runs import MINIS, SEEDS, run_names, snapshots
 from torch import Tensor
-from training import RUNS, SEEDS, trained
 
 from geoclip_lite import geometry, metrics, relevance, results
 from geoclip_lite.datasets import clevr_like, shapes
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.diets import DIETS
 from geoclip_lite.encoders.mini import IMAGE_SIZE, load_mini
-from geoclip_lite.encoders.train import Recipe, checkpoint_path, run_folder
 from geoclip_lite.retrieval import Gallery, shortlist
 from geoclip_lite.scenes import Scene
 
@@ -78,14 +76,12 @@ def main() -> None:
     if results.up_to_date(__file__):
         return
     rows = []
-    for diet in DIETS:
+    for mini in MINIS:
         for seed in SEEDS:
-            trained(diet, seed)
-            recipe = Recipe(diet, seed)
-            for step in recipe.checkpoints():
-                encoder = load_mini(checkpoint_path(run_folder(RUNS, recipe), step))
-                rows += measure(encoder, {"encoder": diet, "seed": seed, "step": step})
-    results.write(__file__, rows)
+            for path in snapshots(mini, seed):
+                step = int(path.stem.removeprefix("step-"))
+                rows += measure(load_mini(path), {"encoder": mini, "seed": seed, "step": step})
+    results.write(__file__, rows, runs=run_names())
 
 
 if __name__ == "__main__":

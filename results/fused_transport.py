@@ -13,6 +13,7 @@ import numpy as np
 import ot
 import pandas as pd
 import torch
+from _runs import MINIS
 from _tables import Decided, Row, claims_of, over_seeds, record_every_run, rows_of, spread
 from torch import Tensor
 
@@ -20,7 +21,6 @@ from geoclip_lite import composition, metrics, relevance, transport
 from geoclip_lite.composition import ObjectVectors
 from geoclip_lite.datasets import clevr_like
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.diets import DIETS
 from geoclip_lite.encoders.templates import encode_with_templates
 from geoclip_lite.results import Claim
 from geoclip_lite.retrieval import Gallery, shortlist
@@ -142,7 +142,7 @@ def measure(encoder: DualEncoder, about: Row) -> list[Row]:
 
 def claims(table: pd.DataFrame) -> list[Claim]:
     """The statements of section 4.4 that one encoder's phrases can decide."""
-    return claims_of({diet: decide(table[table.encoder == diet]) for diet in DIETS}, CHAPTER)
+    return claims_of({diet: decide(table[table.encoder == diet]) for diet in MINIS}, CHAPTER)
 
 
 def decide(table: pd.DataFrame) -> Decided:

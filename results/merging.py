@@ -11,13 +11,13 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from _runs import WORLDS
 from _tables import Decided, Row, claims_of, over_seeds, record_every_run, rows_of, spread
 from torch import Tensor
 
 from geoclip_lite import composition, metrics, relevance
 from geoclip_lite.composition import ObjectVectors
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.diets import WORLDS
 from geoclip_lite.encoders.templates import encode_with_templates
 from geoclip_lite.results import Claim
 from geoclip_lite.retrieval import Gallery, Ranking, shortlist

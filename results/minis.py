@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from training import SEEDS, trained
+from _runs import MINIS, SEEDS, run_names, trained
 
 from geoclip_lite import composition, metrics, relevance, results
 from geoclip_lite.datasets import clevr_like, shapes
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.diets import DIETS
 from geoclip_lite.encoders.mini import load_mini
 from geoclip_lite.results import Claim
 from geoclip_lite.retrieval import Gallery, Ranking, bag_ranking, shortlist
@@ -157,7 +156,7 @@ def _compositions(table: pd.DataFrame) -> list[Claim]:
         ("Shapes", "42 primitives", "Shapes, 2,430", "table 1", "R@1 3.5"),
         ("CLEVR-HOPE", "96 object types", "CLEVR-like, 1,000", "table 3", "R@1 5.0"),
     ]
-    for diet in DIETS:
+    for diet in MINIS:
         for world, single, composed, source, figure in worlds:
             alone, together = (value(table, diet, name, "R@1") for name in (single, composed))
             found.append(
@@ -176,7 +175,7 @@ def _compositions(table: pd.DataFrame) -> list[Claim]:
 def _local(table: pd.DataFrame) -> list[Claim]:
     """Shows, if for every seed more than half of the images missed at rank 1 are in the top 100."""
     found = []
-    for diet in DIETS:
+    for diet in MINIS:
         top1, top100 = (value(table, diet, "CLEVR-like, 1,000", k).to_numpy() for k in ("R@1", "R@100"))
         saved = pd.Series((top100 - top1) / (1 - top1))
         found.append(
@@ -196,10 +195,10 @@ def main() -> None:
     if results.up_to_date(__file__):
         return
     rows = ceilings()
-    for diet in DIETS:
+    for diet in MINIS:
         for seed in SEEDS:
             rows += measure(load_mini(trained(diet, seed)), {"encoder": diet, "seed": seed})
-    results.write(__file__, rows, claims(rows))
+    results.write(__file__, rows, claims(rows), run_names())
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from functools import partial
 
 import pandas as pd
 import torch
+from _runs import MINIS, WORLDS
 from _tables import Decided, Row, claims_of, over_seeds, record_every_run, rows_of, spread
 
 from geoclip_lite import mappers, metrics, relevance
 from geoclip_lite import neighbourhood as nb
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.diets import DIETS, WORLDS
 from geoclip_lite.neighbourhood import TextBank
 from geoclip_lite.results import Claim
 from geoclip_lite.retrieval import Gallery, Ranking, shortlist
@@ -120,7 +120,7 @@ def disagreements(
 
 def claims(table: pd.DataFrame) -> list[Claim]:
     """What tables 1 and 2, conclusion 4 and appendix D say, for each diet, on Shapes."""
-    return claims_of({diet: decide(table[table.encoder == diet]) for diet in DIETS}, CHAPTER)
+    return claims_of({diet: decide(table[table.encoder == diet]) for diet in MINIS}, CHAPTER)
 
 
 def decide(table: pd.DataFrame) -> Decided:

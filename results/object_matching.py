@@ -12,13 +12,13 @@ from types import ModuleType
 
 import pandas as pd
 import torch
+from _runs import MINIS, WORLDS
 from _tables import Decided, Row, claims_of, over_seeds, record_every_run, rows_of, spread
 from torch import Tensor
 
 from geoclip_lite import metrics, objects, relevance
 from geoclip_lite.composition import ObjectVectors
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.diets import DIETS, WORLDS
 from geoclip_lite.encoders.templates import encode_with_templates
 from geoclip_lite.results import Claim
 from geoclip_lite.retrieval import Gallery, Ranking, shortlist
@@ -99,7 +99,7 @@ def figures(
 
 def claims(table: pd.DataFrame) -> list[Claim]:
     """What section 4.4, table 3 and conclusion 3 say, for each diet."""
-    return claims_of({diet: decide(table[table.encoder == diet]) for diet in DIETS}, CHAPTER)
+    return claims_of({diet: decide(table[table.encoder == diet]) for diet in MINIS}, CHAPTER)
 
 
 def decide(table: pd.DataFrame) -> Decided:

@@ -13,12 +13,12 @@ from itertools import product
 
 import pandas as pd
 import torch
+from _runs import MINIS, WORLDS
 from _tables import Decided, Row, claims_of, over_seeds, record_every_run, rows_of, spread
 from torch import Tensor
 
 from geoclip_lite import metrics, regions, relevance
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.diets import DIETS, WORLDS
 from geoclip_lite.encoders.templates import encode_with_templates
 from geoclip_lite.regions import Centring, RegionIndex, Regions
 from geoclip_lite.results import Claim
@@ -199,7 +199,7 @@ def reranked(first: Ranking, asked: PointSets, gallery: Regions, chosen: Configu
 
 def claims(table: pd.DataFrame) -> list[Claim]:
     """What the paper does with annotations, done without."""
-    return claims_of({diet: decide(table[table.encoder == diet]) for diet in DIETS}, CHAPTER)
+    return claims_of({diet: decide(table[table.encoder == diet]) for diet in MINIS}, CHAPTER)
 
 
 def decide(table: pd.DataFrame) -> Decided:

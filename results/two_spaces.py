@@ -13,6 +13,7 @@ import numpy as np
 import ot
 import pandas as pd
 import torch
+from _runs import WORLDS
 from _tables import Decided, Row, claims_of, over_seeds, record_every_run, rows_of, spread
 from jaxtyping import Bool, Float
 from scipy.stats import skew
@@ -20,7 +21,6 @@ from torch import Tensor
 
 from geoclip_lite import composition, geometry, mappers, metrics, relevance
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.diets import WORLDS
 from geoclip_lite.results import Claim
 from geoclip_lite.retrieval import Gallery, shortlist
 from geoclip_lite.scenes import Scene

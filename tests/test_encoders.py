@@ -205,7 +205,7 @@ def test_a_name_like_no_other_lists_what_there_is():
         load_encoder("qqq")
 
 
-@pytest.mark.parametrize("name", ["mini-single", "mini-pairs"])
+@pytest.mark.parametrize("name", ["mini-single", "mini-pairs", "mini-things"])
 def test_shipped_weights_are_small_and_what_their_checksum_says(name):
     path = encoders.WEIGHTS / f"{name}.safetensors"
     assert sha256(path) == encoders.shipped()[name]
@@ -228,6 +228,7 @@ def test_the_cast_is_the_two_minis(monkeypatch, other):
     if other is not None:
         monkeypatch.setenv("GEOCLIP_ENCODER", other)
     assert [*encoders.cast()] == ["mini-single", "mini-pairs"]
+    assert [*encoders.cast("mini-things")] == ["mini-things", *filter(None, [other])]
     assert encoders.main_encoder().name == (other or "mini-pairs")
 
 

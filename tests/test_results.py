@@ -54,13 +54,18 @@ def test_a_record_is_stale_when_code_it_needs_has_changed(folder, name, text, st
     assert results.is_fresh("study") != stale
 
 
-def test_weights_are_part_of_the_digest(folder, monkeypatch):
-    monkeypatch.setattr(results, "WEIGHTS", folder)
-    (folder / "mini.safetensors").write_bytes(b"one")
-    results.write(folder / "study.py", [{"value": 1.0}], weights=["mini"])
+def test_trained_runs_are_part_of_the_digest(folder):
+    def train(checksum):
+        results.write(folder / "training.py", [{"encoder": "mini", "seed": 0, "sha256": checksum}])
+
+    (folder / "training.py").write_text("")
+    train("one")
+    results.write(folder / "study.py", [{"value": 1.0}], runs=["mini-seed0"])
     assert results.is_fresh("study")
-    (folder / "mini.safetensors").write_bytes(b"two")
+    train("two")
     assert not results.is_fresh("study")
+    with pytest.raises(LookupError, match=r"no run 'mini-seed1' .*; there are \['mini-seed0'\]"):
+        results.write(folder / "study.py", [{"value": 1.0}], runs=["mini-seed1"])
 
 
 # --- records --------------------------------------------------------------------------------------
@@ -117,16 +122,16 @@ def shipped_seed(name):
     return encoders.load_encoder(name).recipe["seed"]
 
 
-@pytest.mark.parametrize("name", ["mini-single", "mini-pairs"])
+@pytest.mark.parametrize("name", ["mini-single", "mini-pairs", "mini-things"])
 def test_shipped_weights_are_the_chosen_run(name, monkeypatch):
     """The rule, by hand: the median of three; and the file is that run's."""
-    runs = results.read("training").query("encoder == @name").sort_values("validation R@10")
+    runs = results.read("training").query("encoder == @name").sort_values("validation recall")
     assert len(runs) == 3
     assert runs.shipped.tolist() == [False, True, False]
     assert runs.iloc[1].sha256 == encoders.shipped()[name]
     assert runs.iloc[1].seed == shipped_seed(name)
-    again = script("training", monkeypatch).validation_recall(encoders.load_encoder(name))
-    assert sum(again.values()) / 2 == pytest.approx(runs.iloc[1]["validation R@10"], abs=0.002)
+    again = script("training", monkeypatch).validation_recall(encoders.load_encoder(name), name)
+    assert sum(again.values()) / len(again) == pytest.approx(runs.iloc[1]["validation recall"], abs=0.002)
 
 
 @pytest.mark.parametrize("name", ["mini-single", "mini-pairs"])

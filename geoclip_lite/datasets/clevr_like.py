@@ -37,6 +37,12 @@ MIN_APART = 1.0  # between two centres on screen, in units of the larger one's r
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "behind": (0, 1), "front": (0, -1)}
 
 
+def words() -> set[str]:
+    """Every word that a caption of this world can hold."""
+    spoken = {word for thing in TYPES for word in thing.phrase.split()}
+    return spoken | {*["a", "photo", "of", "and"], ",", GENERIC_NOUN}
+
+
 def describe(objects: Sequence[SceneObject]) -> str:
     """The caption: "a photo of a large red rubber sphere, a ... and a ..."."""
     phrases = [f"a {thing.phrase}" for thing in objects]

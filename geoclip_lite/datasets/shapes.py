@@ -44,6 +44,11 @@ EVALUATION_SIZE = 2430  # as many as the paper's table 8 gives; which ones it do
 Placed = tuple[SceneObject, float, float, float, float]  # object, x, y, radius, turn in radians
 
 
+def words() -> set[str]:
+    """Every word that a caption of this world can hold."""
+    return {word for primitive in PRIMITIVES for word in primitive.phrase.split()} | {",", GENERIC_NOUN}
+
+
 def describe(objects: Sequence[SceneObject]) -> str:
     """The caption: phrases in alphabetical order, separated by commas."""
     return ", ".join(sorted(thing.phrase for thing in objects))

@@ -40,9 +40,10 @@ def load_encoder(name: str, *, device: torch.device | str | None = None) -> Mini
     """The encoder of this name, ready to use.
 
     Args:
-        name: "mini-single" or "mini-pairs", the two minis that come with the package; "ARCHITECTURE/TAG" or
-            "ARCHITECTURE/PATH" for a model of open_clip with published weights or a file of them
-            ("ViT-B-32-quickgelu/openai", "ViT-B-32//data/my.safetensors"); or the path of a mini of your own.
+        name: "mini-single", "mini-pairs" or "mini-things", the minis that come with the package;
+            "ARCHITECTURE/TAG" or "ARCHITECTURE/PATH" for a model of open_clip with published weights or a
+            file of them ("ViT-B-32-quickgelu/openai", "ViT-B-32//data/my.safetensors"); or the path of a mini
+            of your own.
         device: where to compute; None takes CUDA, else MPS, else the CPU.
 
     Raises:
@@ -67,9 +68,13 @@ def main_encoder() -> DualEncoder:
     return _member(os.environ.get("GEOCLIP_ENCODER") or "mini-pairs")
 
 
-def cast() -> dict[str, DualEncoder]:
-    """The encoders that a chapter shows side by side, by name: the minis, then that of GEOCLIP_ENCODER."""
-    names = dict.fromkeys([*shipped(), os.environ.get("GEOCLIP_ENCODER")])
+def cast(*minis: str) -> dict[str, DualEncoder]:
+    """The encoders that a chapter shows side by side, by name: its minis, then that of GEOCLIP_ENCODER.
+
+    Args:
+        minis: by default the two that know the worlds of several objects.
+    """
+    names = dict.fromkeys([*(minis or ("mini-single", "mini-pairs")), os.environ.get("GEOCLIP_ENCODER")])
     return {encoder.name: encoder for encoder in (_member(name) for name in names if name)}
 
 

@@ -1,7 +1,7 @@
 """What a mini CLIP is fed: the training diet decides how retrieval fails.
 
-A diet says how many objects a training image holds and how complete its caption is. No diet ever shows
-an image of three objects, so the Shapes compositions are new to every mini encoder.
+A diet says which worlds a mini sees, how many objects a training image holds and how complete its caption
+is. No diet ever shows an image of three objects, so the Shapes compositions are new to every mini encoder.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from types import ModuleType
 
 import numpy as np
 
-from geoclip_lite.datasets import clevr_like, shapes
+from geoclip_lite.datasets import clevr_like, shapes, things
 from geoclip_lite.scenes import Scene, SceneObject
 
-WORLDS = (shapes, clevr_like)
+# In whose style a caption is phrased where it is not in its own world's.
+OTHER_STYLE = {shapes: clevr_like, clevr_like: shapes, things: shapes}
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,10 @@ class Diet:
         drop_attribute: a caption leaves this attribute of this object out.
         drop_noun: a caption says "shape" or "object" instead of the noun.
         drop_object: a caption of several objects names only one of them.
-        other_style: a caption is phrased in the manner of the other world.
+        other_style: a caption is phrased in the manner of another world.
         steps: optimiser steps.
+        worlds: where images and captions come from.
+        batch: image-caption pairs of each world in a batch. Batch norm must see all worlds at once.
     """
 
     objects: tuple[int, ...]
@@ -36,20 +39,19 @@ class Diet:
     drop_object: float = 0.0
     other_style: float = 0.2
     steps: int = 1000
+    worlds: tuple[ModuleType, ...] = (shapes, clevr_like)
+    batch: int = 80
+
+    def vocabulary(self) -> list[str]:
+        """Every word that a caption can hold."""
+        return sorted(set().union(*(world.words() for world in self.worlds)))
 
 
 DIETS = {
     "mini-single": Diet(objects=(1,), steps=1000),
     "mini-pairs": Diet(objects=(1, 2), drop_object=0.25, steps=1250),
+    "mini-things": Diet(objects=(1,), other_style=0.5, steps=800, worlds=(things,), batch=160),
 }
-
-
-def vocabulary() -> list[str]:
-    """Every word that a caption of either world can hold."""
-    things = [*shapes.PRIMITIVES, *clevr_like.TYPES]
-    words = {word for thing in things for word in thing.phrase.split()}
-    words |= set(clevr_like.describe(things[:1]).split()[:4]) | {"and", ","}
-    return sorted(words | {world.GENERIC_NOUN for world in WORLDS})
 
 
 def draw_scene(world: ModuleType, diet: Diet, rng: np.random.Generator) -> Scene:
@@ -59,12 +61,12 @@ def draw_scene(world: ModuleType, diet: Diet, rng: np.random.Generator) -> Scene
 
 def draw_caption(scene: Scene, world: ModuleType, diet: Diet, rng: np.random.Generator) -> str:
     """A caption of the scene, as incomplete as the diet has it."""
-    things = list(scene.objects)
-    if len(things) > 1 and rng.random() < diet.drop_object:
-        things = [things[rng.integers(len(things))]]
-    things = [_thin(thing, world, diet, rng) for thing in things]
-    other = WORLDS[1 - WORLDS.index(world)]
-    return (other if rng.random() < diet.other_style else world).describe(things)
+    named = list(scene.objects)
+    if len(named) > 1 and rng.random() < diet.drop_object:
+        named = [named[rng.integers(len(named))]]
+    named = [_thin(thing, world, diet, rng) for thing in named]
+    style = OTHER_STYLE[world] if rng.random() < diet.other_style else world
+    return style.describe(named)
 
 
 def _thin(thing: SceneObject, world: ModuleType, diet: Diet, rng: np.random.Generator) -> SceneObject:

@@ -53,14 +53,14 @@ class Recipe:
         diet: a name in `diets.DIETS`.
         seed: of images, initial weights, batches and captions.
         steps: the length of the schedule; None takes the diet's.
-        batch: image-caption pairs of each world in a batch. Batch norm must see both worlds at once.
+        batch: image-caption pairs of each world in a batch; None takes the diet's.
         pool: training images of each world, drawn once.
     """
 
     diet: str
     seed: int = 0
     steps: int | None = None
-    batch: int = 80
+    batch: int | None = None
     pool: int = 12_000
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.1
@@ -69,8 +69,9 @@ class Recipe:
     def __post_init__(self):
         if self.diet not in diets.DIETS:
             raise ValueError(f"diet must be one of {', '.join(diets.DIETS)}, got {self.diet!r}")
-        if self.steps is None:
-            object.__setattr__(self, "steps", diets.DIETS[self.diet].steps)
+        for name in ("steps", "batch"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(diets.DIETS[self.diet], name))
 
     def checkpoints(self) -> list[int]:
         """The steps after which a snapshot is kept."""
@@ -98,8 +99,8 @@ class Pool:
 
 def draw_pool(world: ModuleType, recipe: Recipe) -> Pool:
     """Draws the training images of a world, a pure function of the recipe's seed."""
-    rng = np.random.default_rng([recipe.seed, diets.WORLDS.index(world)])
     diet = diets.DIETS[recipe.diet]
+    rng = np.random.default_rng([recipe.seed, diet.worlds.index(world)])
     scenes = [diets.draw_scene(world, diet, rng) for _ in range(recipe.pool)]
     pictures = [s.image(IMAGE_SIZE) for s in tqdm(scenes, desc=f"drawing {world.NAME}", mininterval=2)]
     return Pool(world, scenes, to_pixels(pictures))
@@ -188,12 +189,13 @@ def train(recipe: Recipe, folder: Path, stop_after: int | None = None, save_ever
     """
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(recipe.seed)
-    tokenizer = WordTokenizer(diets.vocabulary(), CONTEXT_LENGTH)
+    diet = diets.DIETS[recipe.diet]
+    tokenizer = WordTokenizer(diet.vocabulary(), CONTEXT_LENGTH)
     model = architecture(tokenizer.vocabulary_size).train().to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, recipe)
     first = load_state(folder, recipe, model, optimizer)
     trim_log(folder, first)
-    pools = [draw_pool(world, recipe) for world in diets.WORLDS] if first < recipe.steps else []
+    pools = [draw_pool(world, recipe) for world in diet.worlds] if first < recipe.steps else []
     bar = {"initial": first, "total": recipe.steps, "desc": recipe.diet, "mininterval": 2}
     for step in tqdm(range(first, recipe.steps), **bar):
         for group in optimizer.param_groups:
