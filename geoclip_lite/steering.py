@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,6 +35,7 @@ Encode = Callable[[list[str]], Float[Tensor, "texts dim"]]
 Direction = Float[Tensor, " dim"]
 Pole = Sequence[str]  # the synonyms of one side of a contrast
 TINY = 1e-5  # of two unit vectors: a difference below it is rounding
+AT_ONCE = 12  # strengths of a sweep that share their contenders
 
 
 # --- directions -----------------------------------------------------------------------------------
@@ -305,25 +306,54 @@ def steered_rankings(
     strengths: Sequence[float],
     k: int = 10,
 ) -> Iterator[tuple[float, Ranking]]:
-    """`shortlist(steer(queries, directions, s), gallery, k)` for every strength s, much faster.
+    """`shortlist(steer(queries, directions, s), gallery, k)` for every strength s, several times faster.
 
     Dividing by a length does not change the order, so a query ranks by q·x + s v·x, a straight line in s for
-    every image x. Both products are computed once; each strength costs one addition and one top k. (Of
-    equal images that the cut divides, it may return others than the shortlist.)
+    every image x. Both products are computed once. And between two strengths a line is nowhere below its
+    lower end and nowhere above its higher one, so an image whose higher end lies under the lower ends of k
+    others cannot come into the top k anywhere between: what is left is few, and exact.
+
+    Of equal images that the cut at k divides, it may return others than the shortlist.
     """
     if not len(strengths):
         raise ValueError("strengths must not be empty")
     if not 1 <= k <= len(gallery.vectors):
         raise ValueError(f"k must be 1 to {len(gallery.vectors)}, the size of the gallery, got {k}")
     start = queries @ gallery.vectors.T
-    slope = directions @ gallery.vectors.T
-    for strength in strengths:
-        steered = steer(queries, directions, strength)
-        near = (start + strength * slope).topk(k).indices.sort(dim=1).values
-        cosines = (gallery.vectors[near] * steered[:, None]).sum(-1)  # equal images: equal to the last bit
-        ordered, order = cosines.sort(dim=1, descending=True, stable=True)
-        found = Ranking(near.gather(1, order), ordered, len(gallery.vectors), method=f"steered {strength:g}")
-        yield float(strength), found
+    slope = (directions @ gallery.vectors.T).expand(len(queries), -1)
+    for first in range(0, len(strengths), AT_ONCE):
+        block = strengths[first : first + AT_ONCE]
+        moved = [steer(queries, directions, strength) for strength in block]  # refuses what is not finite
+        few = _contenders(start, slope, min(block), max(block), k)
+        for strength, steered in zip(block, moved, strict=True):
+            scores = start.gather(1, few) + strength * slope.gather(1, few)
+            near = few.gather(1, scores.topk(k).indices).sort(dim=1).values
+            cosines = (gallery.vectors[near] * steered[:, None]).sum(
+                -1
+            )  # equal images: equal to the last bit
+            ordered, order = cosines.sort(dim=1, descending=True, stable=True)
+            found = Ranking(
+                near.gather(1, order), ordered, len(gallery.vectors), method=f"steered {strength:g}"
+            )
+            yield float(strength), found
+
+
+def _contenders(
+    start: Float[Tensor, "queries items"],
+    slope: Float[Tensor, "queries items"],
+    low: float,
+    high: float,
+    k: int,
+) -> Int[Tensor, "queries width"]:
+    """For each query all images that can be in its top k somewhere between two strengths, none twice.
+
+    Rows are filled up to the longest one with the query's next best images.
+    """
+    ends = start + low * slope, start + high * slope
+    bar = torch.minimum(*ends).topk(k).values[:, -1:] - TINY
+    highest = torch.maximum(*ends)
+    width = int((highest >= bar).sum(1).max())
+    return highest.topk(width, sorted=False).indices
 
 
 # --- several objects (appendix J) -----------------------------------------------------------------

@@ -139,7 +139,95 @@ def said(features, w_v, b_v, w_c, b_c):
     return (features.flatten(2).mT @ w_v.T + b_v) @ w_c.T + b_c
 
 
+def pushed(queries, directions, strengths):
+    return torch.nn.functional.normalize(queries + strengths[:, None] * directions, dim=1)
+
+
+def crossing(query, direction, a, b):
+    faster = direction @ b - direction @ a
+    return float((query @ a - query @ b) / faster) if faster > 0 else float("inf")
+
+
+def left_of(direction, others):
+    fit = torch.linalg.lstsq(others.T, direction[:, None]).solution[:, 0]
+    return direction - others.T @ fit
+
+
+def one_by_one(direction, others):
+    for other in others:
+        direction = direction - (direction @ other) * other
+    return direction / direction.norm()
+
+
+def merged(objects, which, direction, strength, rescale=True):
+    moved = objects.clone()
+    moved[which] = moved[which] + strength * direction
+    if rescale:
+        moved[which] = moved[which] / moved[which].norm()
+    return moved.mean(0)
+
+
+def in_place(objects, which, direction, strength):
+    objects[which] += strength * direction
+    return objects.mean(0)
+
+
+def differing(wanted, shown, pairs):
+    return [(i, s) for i, j in pairs for s in wanted[i] if wanted[i][s] != shown[j][s]]
+
+
+def sideways(before, after, noise):
+    aside = noise - (noise @ before) * before
+    return aside / aside.norm()
+
+
+def stepped(before, after, noise, sign=1):
+    cosine = before @ after
+    return cosine * before + sign * (1 - cosine**2).sqrt() * sideways(before, after, noise)
+
+
 MISTAKES = [
+    (checks.push, lambda q, v, s: q + s[:, None] * v, "length 1"),
+    (checks.push, lambda q, v, s: (q + s[:, None] * v) / (q + s[:, None] * v).norm(), "whole matrix"),
+    (checks.push, lambda q, v, s: pushed(q, -v, s), "backwards"),
+    (
+        checks.push,
+        lambda q, v, s: torch.nn.functional.normalize((1 - s[:, None]) * q + s[:, None] * v, dim=1),
+        "blends",
+    ),
+    (checks.push, lambda q, v, s: pushed(q, v, s)[0], "one row per query"),
+    (checks.push, lambda q, v, s: q, "differ"),
+    (checks.tipping_point, lambda q, v, a, b: -crossing(q, v, a, b), "sign"),
+    (checks.tipping_point, lambda q, v, a, b: 1 / crossing(q, v, a, b), "Upside down"),
+    (checks.tipping_point, lambda q, v, a, b: float((q @ (a - b)) / (v @ (b - a))), "return infinity"),
+    (checks.tipping_point, lambda q, v, a, b: 0.5, "not level"),
+    (checks.without, one_by_one, "one projection after the other"),
+    (checks.without, lambda d, o: d - (o @ d) @ o, "all projections at once"),
+    (checks.without, left_of, "length 1"),
+    (checks.without, lambda d, o: d, "still has a component"),
+    (checks.without, lambda d, o: o, "8 numbers"),
+    (checks.steer_then_merge, in_place, "work on a copy"),
+    (checks.steer_then_merge, merged, "Scale the average"),
+    (
+        checks.steer_then_merge,
+        lambda o, w, d, s: torch.nn.functional.normalize(merged(o, w, d, s, rescale=False), dim=0),
+        "counts for more",
+    ),
+    (
+        checks.steer_then_merge,
+        lambda o, w, d, s: torch.nn.functional.normalize(
+            pushed(o, d[None], torch.tensor([s])).mean(0), dim=0
+        ),
+        "every object",
+    ),
+    (checks.steer_then_merge, lambda o, w, d, s: torch.nn.functional.normalize(o.mean(0), dim=0), "differs"),
+    (checks.mispaired, differing, "missing values"),
+    (checks.mispaired, lambda w, s, p: [], "expected"),
+    (checks.mispaired, lambda w, s, p: len(p), "Return a list"),
+    (checks.random_step, sideways, "cosine with before"),
+    (checks.random_step, lambda b, a, n: stepped(b, a, n, sign=-1), "against the noise"),
+    (checks.random_step, lambda b, a, n: 2 * stepped(b, a, n), "length 1"),
+    (checks.random_step, lambda b, a, n: a, "not in the direction of the noise"),
     (checks.match_or_leave, lambda m, price: m.clamp(max=price).amin(1).sum(), "share a column"),
     (
         checks.match_or_leave,
@@ -298,6 +386,10 @@ def test_a_mistake_is_answered_in_words(check, mistake, words):
         (checks.gw_by_products, gw),
         (checks.best_step, lambda a, b: min(range(101), key=lambda s: a * s * s / 100 + b * s) / 100),
         (checks.semi_relaxed, lowest_over_maps),
+        (checks.push, pushed),
+        (checks.tipping_point, crossing),
+        (checks.without, lambda d, o: torch.nn.functional.normalize(left_of(d, o), dim=0)),
+        (checks.random_step, stepped),
     ],
 )
 def test_other_right_solutions_pass(check, solution):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from geoclip_lite import composition, encoders, results
-from geoclip_lite.datasets import shapes
+from geoclip_lite.datasets import shapes, things
 from geoclip_lite.encoders import templates
 from geoclip_lite.results import Claim
 from geoclip_lite.retrieval import Gallery
@@ -219,3 +219,26 @@ def test_a_chapters_verdicts_are_its_claims_and_no_other_chapters():
     assert 'class="verdicts"' in shown.to_html()
     with pytest.raises(LookupError, match="99_nothing"):
         results.verdicts("99_nothing")
+
+
+def test_a_sweep_of_things_can_be_measured_again(monkeypatch):
+    steering, name = script("steering", monkeypatch), "mini-things"
+    view = steering.seen_by(encoders.load_encoder(name), things)
+    seed = shipped_seed(name)
+    table = results.read("steering").query("encoder == @name and seed == @seed")
+    last = table[(table.step == table.step.max()) & (table.slot == "source") & (table.way == "other nouns")]
+    [row] = steering.thing_tasks(view, steering.other_nouns, "source").figures([1.0], {})
+    expected = last[last.strength == 1.0].iloc[0]
+    for metric in ("R@1", "target@10", "kept@10", "nDCG@10"):
+        assert row[metric] == pytest.approx(expected[metric], abs=0.02)
+
+
+def test_steered_averages_can_be_measured_again(monkeypatch):
+    script_of, name = script("steering_objects", monkeypatch), "mini-pairs"
+    setting = script_of.Setting.seen_by(encoders.load_encoder(name), "evaluation_scenes")
+    seed = shipped_seed(name)
+    table = results.read("steering_objects").query("encoder == @name and seed == @seed")
+    table = table[(table.method == "average, steered") & (table.strength == 0.3)].set_index("metric")
+    found = script_of.shortlist(setting.merged(0.3), setting.images, 10)
+    for metric, value in script_of.figures(found, setting).items():
+        assert float(value) == pytest.approx(table.value[metric], abs=0.02)

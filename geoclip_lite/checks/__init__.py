@@ -8,6 +8,14 @@ from geoclip_lite.checks.objects import expected_hit, match_or_leave, oracle_r1
 from geoclip_lite.checks.per_object import at_least_one, encode_with_templates, merge
 from geoclip_lite.checks.pixels import best_picture, max_sim, value_path
 from geoclip_lite.checks.pointwise import bag_ceiling, hit_at_k, retrieve
+from geoclip_lite.checks.steering import (
+    mispaired,
+    push,
+    random_step,
+    steer_then_merge,
+    tipping_point,
+    without,
+)
 
 __all__ = [
     "Feedback",
@@ -25,11 +33,17 @@ __all__ = [
     "match_or_leave",
     "max_sim",
     "merge",
+    "mispaired",
     "oracle_r1",
     "overlap",
     "prices",
+    "push",
+    "random_step",
     "retrieve",
     "rotation",
     "semi_relaxed",
+    "steer_then_merge",
+    "tipping_point",
     "value_path",
+    "without",
 ]
