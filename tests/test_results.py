@@ -224,8 +224,8 @@ def test_a_chapters_verdicts_are_its_claims_and_no_other_chapters():
 def test_a_sweep_of_things_can_be_measured_again(monkeypatch):
     steering, name = script("steering", monkeypatch), "mini-things"
     view = steering.seen_by(encoders.load_encoder(name), things)
-    seed = shipped_seed(name)
-    table = results.read("steering").query("encoder == @name and seed == @seed")
+    table = results.read("steering")
+    table = table[(table.encoder == name) & (table.seed == shipped_seed(name))]
     last = table[(table.step == table.step.max()) & (table.slot == "source") & (table.way == "other nouns")]
     [row] = steering.thing_tasks(view, steering.other_nouns, "source").figures([1.0], {})
     expected = last[last.strength == 1.0].iloc[0]
@@ -236,8 +236,8 @@ def test_a_sweep_of_things_can_be_measured_again(monkeypatch):
 def test_steered_averages_can_be_measured_again(monkeypatch):
     script_of, name = script("steering_objects", monkeypatch), "mini-pairs"
     setting = script_of.Setting.seen_by(encoders.load_encoder(name), "evaluation_scenes")
-    seed = shipped_seed(name)
-    table = results.read("steering_objects").query("encoder == @name and seed == @seed")
+    table = results.read("steering_objects")
+    table = table[(table.encoder == name) & (table.seed == shipped_seed(name))]
     table = table[(table.method == "average, steered") & (table.strength == 0.3)].set_index("metric")
     found = script_of.shortlist(setting.merged(0.3), setting.images, 10)
     for metric, value in script_of.figures(found, setting).items():
