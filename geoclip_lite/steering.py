@@ -22,14 +22,13 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int, UInt8
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
 from geoclip_lite import relevance
 from geoclip_lite.encoders.tokenizer import TextWarning, check_texts
 from geoclip_lite.retrieval import Gallery, Ranking, unit_rows
-from geoclip_lite.scenes import Scene, SceneObject
+from geoclip_lite.scenes import Scene
 
 Encode = Callable[[list[str]], Float[Tensor, "texts dim"]]
 Direction = Float[Tensor, " dim"]
@@ -354,53 +353,3 @@ def _contenders(
     highest = torch.maximum(*ends)
     width = int((highest >= bar).sum(1).max())
     return highest.topk(width, sorted=False).indices
-
-
-# --- several objects (appendix J) -----------------------------------------------------------------
-
-
-def slot_directions(encode: Encode, types: Sequence[SceneObject]) -> dict[tuple[SceneObject, str], Direction]:
-    """For each type of object and slot but the noun: from the same object with any other value to this one.
-
-    Our reading of appendix J, whose formula is lost in our copy: the steering vector that insists on
-    "red" in "large red rubber sphere" leads to it from the large rubber spheres of the other colours.
-
-    Args:
-        types: every type of object once; two types that differ in one slot alone are each other's rivals.
-
-    Raises:
-        ValueError: a type without a rival in one of its slots.
-    """
-    row_of = {thing: row for row, thing in enumerate(types)}
-    vectors = encode([thing.phrase for thing in types])
-    found = {}
-    for thing in types:
-        for slot, _ in thing.attributes:
-            rivals = [row_of[t] for t in types if _differs_in(thing, t) == [slot]]
-            if not rivals:
-                raise ValueError(f"types: nothing differs from {thing.phrase!r} in its {slot} alone")
-            found[thing, slot] = difference(vectors[rivals], vectors[row_of[thing]][None])
-    return found
-
-
-def _differs_in(a: SceneObject, b: SceneObject) -> list[str]:
-    """The slots in which two objects have different values."""
-    return [slot for slot, value in a.slots.items() if b.slots.get(slot) != value]
-
-
-def mispaired_slots(query: Scene, image: Scene) -> list[tuple[int, int, str]]:
-    """Where an image has the query's words on the wrong objects: (query object, image object, slot).
-
-    Objects are paired one to one so that as few slots as possible differ. A slot of a pair is mispaired where
-    the values differ and the wanted value stands on another object of the image. (The paper's definition is
-    lost in our copy.)
-    """
-    costs = [[len(_differs_in(wanted, shown)) for shown in image.objects] for wanted in query.objects]
-    found = []
-    for i, j in zip(*linear_sum_assignment(costs), strict=True):
-        wanted, shown = query.objects[i], image.objects[j]
-        others = [thing for number, thing in enumerate(image.objects) if number != j]
-        for slot in _differs_in(wanted, shown):
-            if any(thing.slots.get(slot) == wanted.slots[slot] for thing in others):
-                found.append((int(i), int(j), slot))
-    return found

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from geoclip_lite import metrics, relevance, steering
-from geoclip_lite.datasets import clevr_like, things
+from geoclip_lite import metrics, steering
+from geoclip_lite.datasets import things
 from geoclip_lite.encoders import load_encoder
 from geoclip_lite.encoders.templates import encode_with_templates
 from geoclip_lite.retrieval import Gallery, shortlist
@@ -270,47 +270,3 @@ def test_a_sweep_of_nothing_is_refused(strengths, k, message):
     queries, directions, gallery = sweep_setting()
     with pytest.raises(ValueError, match=message):
         list(steering.steered_rankings(queries, directions, gallery, strengths, k))
-
-
-# --- several objects ------------------------------------------------------------------------------
-
-
-def test_a_slot_direction_leads_from_all_other_values():
-    types = clevr_like.TYPES
-    encode = partial(encode_with_templates, load_encoder("mini-pairs"))
-    found = steering.slot_directions(encode, types)
-    assert len(found) == len(types) * 3
-    red = thing("sphere", size="large", colour="red", material="rubber")
-    phrases = [t.phrase for t in types]
-    vectors = dict(zip(phrases, encode(phrases), strict=True))
-    rivals = [f"large {c} rubber sphere" for c in clevr_like.COLOURS if c != "red"]
-    rest = torch.stack([vectors[phrase] for phrase in rivals]).mean(0)
-    torch.testing.assert_close(found[red, "colour"], F.normalize(vectors[red.phrase] - rest, dim=0))
-    with pytest.raises(ValueError, match=r"nothing differs from .* in its size alone"):
-        steering.slot_directions(encode, types[:5])
-
-
-@pytest.mark.parametrize(
-    ("shown", "expected"),
-    [
-        ([("cube", "red"), ("ball", "blue")], []),
-        ([("cube", "blue"), ("ball", "red")], [(0, 0, "colour"), (1, 1, "colour")]),
-        ([("cube", "green"), ("ball", "blue")], []),  # missing, not mispaired: nothing is red
-        ([("cube", "blue"), ("ball", "blue"), ("cone", "red")], [(0, 0, "colour")]),
-        ([("ball", "blue")], []),
-    ],
-)
-def test_a_slot_is_mispaired_where_its_value_stands_on_another_object(shown, expected):
-    query, image = pictured(
-        [thing("cube", colour="red"), thing("ball", colour="blue")],
-        [thing(noun, colour=colour) for noun, colour in shown],
-    )
-    assert steering.mispaired_slots(query, image) == expected
-
-
-def test_a_scene_has_no_mispaired_slot_with_itself():
-    rng = np.random.default_rng(0)
-    for size in (2, 5, 8):
-        scene = clevr_like.random_scene(rng, size)
-        assert steering.mispaired_slots(scene, scene) == []
-        assert relevance.exact([scene], [scene]).item() == 1
