@@ -639,8 +639,8 @@ def _interference(of: Figures) -> Decided:
          f"; by coins {coins:.1f}"),
         ("Shape degrades more often where colour improves", "noun degrades when colour improves", "81 %", 100,
          "{:.0f} %", ""),
-        ("Material degrades more often where colour improves", "material degrades when colour improves", "80 %",
-         100, "{:.0f} %", ""),
+        ("Material degrades more often where colour improves",
+         "material degrades when colour improves", "80 %", 100, "{:.0f} %", ""),
         ("More slots degrade in all (our test)", "slots degraded", "", 100, "{:.0f} %", ""),
     ):  # fmt: skip
         steered, chance = (scale * values for values in both(metric))

@@ -105,17 +105,17 @@ def without(function: Callable) -> str:
 def steer_then_merge(function: Callable) -> str:
     """`function(objects, which, direction, strength)`: one object steered, all averaged."""
     generator = torch.Generator().manual_seed(3)
-    for n, which in ((3, 1), (2, 0), (5, 4)):
+    for n, which, strength in ((3, 1, 0.7), (2, 0, 0.4), (5, 4, 1.5)):
         objects, direction = _unit(n, generator), _unit(1, generator)[0]
         given = objects.clone()
-        answer = function(given, which, direction.clone(), 0.7)
+        answer = function(given, which, direction.clone(), strength)
         expect(torch.equal(given, objects), "You changed `objects` itself: work on a copy.")
         shape = tuple(getattr(answer, "shape", ()))
         expect(shape == (8,), f"Return one vector of 8 numbers, got shape {shape}.")
         rough, moved = objects.clone(), objects.clone()
-        rough[which] += 0.7 * direction
+        rough[which] += strength * direction
         moved[which] = normalize(rough[which], dim=0)
-        everything = normalize(objects + 0.7 * direction, dim=1)
+        everything = normalize(objects + strength * direction, dim=1)
         expect(not _near(answer, moved.mean(0)), "Scale the average to length 1.")
         expect(
             not _near(answer, normalize(rough.mean(0), dim=0)),
@@ -137,6 +137,8 @@ def mispaired(function: Callable) -> str:
         ([cube, ball], [cube | {"colour": "green"}, ball], [(0, 0), (1, 1)], []),
         ([ball, cube], [cube, ball | {"colour": "red"}], [(0, 1), (1, 0)], []),
         ([cube], [cube | {"colour": "blue"}, ball, ball | {"colour": "red"}], [(0, 0)], [(0, "colour")]),
+        ([cube, ball], swapped, [(1, 1), (0, 0)], [(0, "colour"), (1, "colour")]),
+        ([cube, cube], [cube, ball], [(0, 0), (1, 1)], [(1, "colour"), (1, "shape")]),
     )
     for wanted, shown, pairs, expected in cases:
         answer = function([dict(o) for o in wanted], [dict(o) for o in shown], list(pairs))
