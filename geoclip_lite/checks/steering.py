@@ -43,26 +43,34 @@ def push(function: Callable) -> str:
     return "Right. One line, and chapter 8 is about what else it moves."
 
 
+def _two_lines(generator: torch.Generator, forward: bool) -> tuple[torch.Tensor, ...]:
+    """Query, direction, a picture ahead, and one that gains on it (or falls behind)."""
+    while True:
+        query, direction, a, b = _unit(4, generator)
+        ahead, faster = float(query @ (a - b)), float(direction @ (b - a))
+        if ahead > 0.05 and (faster > 0.05 if forward else faster < -0.05):
+            return query, direction, a, b
+
+
 @check
 def tipping_point(function: Callable) -> str:
     """`function(query, direction, a, b)`: where two straight lines cross."""
     generator = torch.Generator().manual_seed(1)
-    for forward in (True, False, True):
-        while True:
-            query, direction, a, b = _unit(4, generator)
-            ahead, faster = float(query @ (a - b)), float(direction @ (b - a))
-            if ahead > 0.05 and (faster > 0.05 if forward else faster < -0.05):
-                break
-        answer = number(function(query, direction, a, b))
-        expect(
-            forward or math.isinf(answer),
-            "Here b falls behind as the strength grows: no push forward can do it, so return infinity.",
-        )
-        if not forward:
+    a = _unit(1, generator)[0]
+    level = (normalize(a + 0.1, dim=0), torch.eye(8)[0], a, torch.cat([a[:1], -a[1:]]))
+    cases = [_two_lines(generator, forward) for forward in (True, False, True)]
+    for query, direction, a, b in (*cases, level):
+        answer = number(function(query.clone(), direction.clone(), a.clone(), b.clone()))
+        ahead, faster = float(query @ (a - b)), float(direction @ (b - a))
+        if faster <= 0:
+            expect(
+                answer == math.inf,
+                "Here b does not gain on a as the strength grows: no push can do it, so return infinity.",
+            )
             continue
         wanted = ahead / faster
-        expect(not abs(answer + wanted) < 1e-3, "The sign is wrong: b has to make up for what a is ahead by.")
-        expect(not abs(answer - 1 / wanted) < 1e-3, "Upside down: lead divided by how much faster b rises.")
+        expect(abs(answer + wanted) > 1e-3, "The sign is wrong: b has to make up for what a is ahead by.")
+        expect(abs(answer - 1 / wanted) > 1e-3, "Upside down: lead divided by how much faster b rises.")
         expect(
             abs(answer - wanted) < 1e-3 * max(1, wanted),
             f"At strength {answer:.3f} the scores are not level; they are at {wanted:.3f}.",

@@ -1,0 +1,189 @@
+"""Explorers: as many frames as positions, a still picture without script, small, and alive in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from test_pages import AXE_RULES
+
+from geoclip_lite.explorers import Control, Curves, Drawing, Explorer, Strip
+from geoclip_lite.explorers.panels import COLUMNS, SIDE
+
+PICTURES = [Image.new("RGB", (64, 64), colour) for colour in ("red", "green", "blue", "white")]
+
+
+def strip_explorer():
+    """One slider, a strip and curves."""
+    cells = [[(0, True, "a red one"), (i % 4, False, f"number {i}")] for i in range(5)]
+    control = Control("strength", ["0", "0.1", "0.2", "0.3", "0.4"], start=1)
+    panels = [Strip(PICTURES, cells), Curves([0, 1, 2, 3, 4], {"R@1": [0.9, 0.8, 0.5, 0.2, 0.1]}, "strength")]
+    captions = [f"At {value} it is {i}." for i, value in enumerate(control.values)]
+    return Explorer("Push it", [control], panels, captions, reveal="It falls from 0.2 on.")
+
+
+def map_explorer():
+    """Two sliders and a drawing to pick from."""
+    controls = [Control("across", list("abcd")), Control("down", list("xyz"), start=2)]
+    frames = [f'<circle cx="{30 + 60 * (i // 3)}" cy="{30 + 60 * (i % 3)}" r="9"/>' for i in range(12)]
+    drawing = Drawing(frames, 240, 180, "a map of twelve places", picked=(0, 0, 240, 180))
+    return Explorer("A map", controls, [drawing], [f"place {i}" for i in range(12)])
+
+
+def choice_explorer():
+    """A list to choose from; words that HTML could misread."""
+    control = Control("query", ["plain", "</script><b>bold & 'quoted'"], choice=True)
+    drawing = Drawing(["<text y='20'>one</text>", "<text y='20'>two</text>"], 90, 30, "a word")
+    return Explorer("Choose", [control], [drawing], ["first", "second </section>"])
+
+
+# --- what it is made of ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("panels", "captions", "message"),
+    [
+        ([Drawing(["<g/>"] * 3, 9, 9, "x")], ["a"] * 2, r"2 positions, got \[2, 3\] frames"),
+        ([Drawing(["<g/>"] * 2, 9, 9, "x")], ["a"], r"2 positions, got \[1, 2\] frames"),
+        ([Drawing(["<g/>" * 50_000] * 2, 9, 9, "x")], ["a"] * 2, r"bytes, more than 150,000: take fewer"),
+    ],
+)
+def test_frames_must_fit_the_controls(panels, captions, message):
+    with pytest.raises(ValueError, match=message):
+        Explorer("x", [Control("c", ["1", "2"])], panels, captions)
+
+
+def test_a_control_needs_a_choice():
+    with pytest.raises(ValueError, match="'c' needs two positions or more"):
+        Control("c", ["1"])
+    with pytest.raises(ValueError, match="must start at one of them, got 2 and 2"):
+        Control("c", ["1", "2"], start=2)
+
+
+def test_a_strip_shows_equally_many_pictures():
+    with pytest.raises(ValueError, match="equally many"):
+        Strip(PICTURES, [[(0, True, "x")], []])
+
+
+def test_two_strips_are_one_too_many():
+    strip = Strip(PICTURES, [[(0, True, "x")]] * 2)
+    with pytest.raises(ValueError, match="one strip"):
+        Explorer("x", [Control("c", ["1", "2"])], [strip, strip], ["a", "b"])
+
+
+def test_the_same_explorer_is_the_same_bytes():
+    assert strip_explorer().html == strip_explorer().html
+    assert len({each().html for each in (strip_explorer, map_explorer, choice_explorer)}) == 3
+
+
+def test_the_curves_stand_where_their_numbers_are():
+    curves = Curves([0, 5, 10], {"a": [0.0, 0.5, 1.0]}, "x")
+    first, middle, last = curves.data()
+    assert middle["x"] == pytest.approx((first["x"] + last["x"]) / 2)
+    assert middle["dots"][0] == pytest.approx((first["dots"][0] + last["dots"][0]) / 2)
+    assert first["dots"][0] > last["dots"][0], "up is a smaller y"
+
+
+def test_no_word_can_end_the_script():
+    html = choice_explorer().html
+    data = re.search(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)[1]
+    assert json.loads(data)["captions"] == ["first", "second </section>"]
+    assert html.count("<script") == html.count("</script>") == 2
+
+
+def test_nothing_is_fetched():
+    assert not re.search(r"https?://|@import|src=", strip_explorer().html)
+
+
+# --- in a browser ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page_with(browser, tmp_path):
+    """Opens explorers in a page: width and whether scripts run can be chosen."""
+    contexts = []
+
+    def opened(*explorers, width=1000, scripts=True, scheme="light"):
+        head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>t</title>'
+        body = "".join(explorer.html for explorer in explorers)
+        file = tmp_path / "page.html"
+        file.write_text(f'<!doctype html><html lang="en">{head}<main><h1>Explorers</h1>{body}</main></html>')
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, java_script_enabled=scripts, color_scheme=scheme
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.complaints = []
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.goto(file.as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def test_arrows_move_everything(page_with):
+    page = page_with(strip_explorer())
+    slider, caption = page.get_by_role("slider", name="strength"), page.locator(".gcl-caption")
+    assert caption.inner_text() == "At 0.1 it is 1."
+    cursor = page.locator(".cursor").get_attribute("x1")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert caption.inner_text() == "At 0.3 it is 3."
+    assert slider.get_attribute("aria-valuetext") == "0.3"
+    assert page.locator("output").inner_text() == "0.3"
+    assert page.locator(".cursor").get_attribute("x1") != cursor
+    second = page.get_by_role("listitem").nth(1)
+    assert second.get_by_role("img").get_attribute("aria-label") == "number 3"
+    where = second.get_by_role("img").evaluate("e => e.style.backgroundPosition")
+    assert where == f"-{3 % COLUMNS * SIDE}px 0px"
+    assert page.locator(".hit").count() == 1
+    assert not page.complaints
+
+
+def test_the_pointer_picks_from_a_drawing(page_with):
+    page = page_with(map_explorer())
+    drawing = page.get_by_role("img", name="a map of twelve places")
+    assert page.locator(".gcl-caption").inner_text() == "place 2"
+    drawing.hover(position={"x": 200, "y": 100})
+    assert page.locator(".gcl-caption").inner_text() == "place 10"
+    assert page.get_by_label("across").input_value() == "3"
+    drawing.click(position={"x": 20, "y": 20})
+    assert page.locator(".gcl-caption").inner_text() == "place 0"
+
+
+def test_a_choice_is_made_by_keyboard(page_with):
+    page = page_with(choice_explorer())
+    page.get_by_label("query").focus()
+    page.keyboard.press("ArrowDown")
+    assert page.locator(".gcl-caption").inner_text() == "second </section>"
+    assert page.locator("svg text").inner_html() == "two"
+
+
+def test_explorers_do_not_move_each_other(page_with):
+    page = page_with(strip_explorer(), map_explorer())
+    page.get_by_role("slider", name="strength").fill("4")
+    captions = page.locator(".gcl-caption").all_inner_texts()
+    assert captions == ["At 0.4 it is 4.", "place 2"]
+
+
+def test_without_script_the_first_frame_stands(page_with):
+    page = page_with(strip_explorer(), scripts=False)
+    assert page.locator(".gcl-caption").inner_text() == "At 0.1 it is 1."
+    assert page.get_by_role("listitem").count() == 2
+    assert not page.locator("input").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_is_accessible_and_fits(page_with, width, scheme):
+    page = page_with(strip_explorer(), map_explorer(), choice_explorer(), width=width, scheme=scheme)
+    page.locator("summary").click()
+    found = Axe().run(page, options=AXE_RULES).response["violations"]
+    assert not [(rule["id"], [node["target"] for node in rule["nodes"]]) for rule in found]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
