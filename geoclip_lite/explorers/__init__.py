@@ -14,6 +14,6 @@ What is computed for a frame should come from the same function as the chapter's
 """
 
 from geoclip_lite.explorers.fragment import Explorer
-from geoclip_lite.explorers.panels import Control, Curves, Drawing, Strip
+from geoclip_lite.explorers.panels import Control, Curves, Drawing, Strip, data_address
 
-__all__ = ["Control", "Curves", "Drawing", "Explorer", "Strip"]
+__all__ = ["Control", "Curves", "Drawing", "Explorer", "Strip", "data_address"]

@@ -12,10 +12,18 @@ import numpy as np
 from PIL import Image
 
 from geoclip_lite.plots import COLOURS
+from geoclip_lite.scenes import Scene
 
 Cell = tuple[int, bool, str]  # which picture, whether it is right, what it shows
 SIDE = 64  # of a thumbnail, in pixels
 COLUMNS = 12  # of the sprite
+
+
+def data_address(picture: Image.Image) -> str:
+    """A picture as an address that holds all of it, for a sprite or an `<image>` in a drawing."""
+    file = io.BytesIO()
+    picture.save(file, "WEBP", quality=70, method=6)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,23 @@ class Strip:
         if len({len(cells) for cells in self.frames}) != 1:
             raise ValueError("frames: every frame of a strip must show equally many pictures")
 
+    @classmethod
+    def of_scenes(
+        cls, scenes: Sequence[Scene], frames: Sequence[Sequence[int]], right: Sequence[int]
+    ) -> Strip:
+        """The pictures of some scenes with their captions, for instance the best of a ranking.
+
+        Args:
+            frames: numbers of scenes, one list a frame.
+            right: the number of the scene that is right in each frame; -1: none.
+        """
+        used = {i: number for number, i in enumerate(sorted({i for frame in frames for i in frame}))}
+        cells = [
+            [(used[i], i == hit, scenes[i].caption) for i in frame]
+            for frame, hit in zip(frames, right, strict=True)
+        ]
+        return cls([scenes[i].image(SIDE) for i in used], cells)
+
     def data(self) -> list:
         """What the script needs for each frame."""
         return [[[int(picture), bool(hit), label] for picture, hit, label in cells] for cells in self.frames]
@@ -99,9 +124,7 @@ class Strip:
         sheet = Image.new("RGB", (COLUMNS * SIDE, rows * SIDE), "white")
         for i, picture in enumerate(self.pictures):
             sheet.paste(picture.resize((SIDE, SIDE)), (i % COLUMNS * SIDE, i // COLUMNS * SIDE))
-        file = io.BytesIO()
-        sheet.save(file, "WEBP", quality=70, method=6)
-        return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+        return data_address(sheet)
 
 
 @dataclass(frozen=True)
