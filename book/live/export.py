@@ -78,9 +78,7 @@ class Compact:
     wide: int
 
     @classmethod
-    def of(
-        cls, items: Float[Tensor, "items dim"], texts: Float[Tensor, "texts dim"], step: float
-    ) -> Compact:
+    def of(cls, items: Float[Tensor, "items dim"], texts: Float[Tensor, "texts dim"], step: float) -> Compact:
         """Packs items for texts like these."""
         to_text, to_item = balanced_bases(items.double(), texts.double())
         columns = items.double() @ to_item
@@ -112,7 +110,9 @@ class Compact:
     def unpacked(cls, packed: dict) -> Compact:
         """The inverse of `packed`, for a test; the page has its own in live.js."""
         items, middle = packed["items"], decoded(packed["middle"], "<f4")
-        wide, narrow = (decoded(packed[k], t).reshape(-1, items) for k, t in (("wide", "<i2"), ("narrow", "<i1")))
+        wide, narrow = (
+            decoded(packed[k], t).reshape(-1, items) for k, t in (("wide", "<i2"), ("narrow", "<i1"))
+        )
         codes = np.concatenate([wide, narrow.astype(np.int16)]).T
         basis = decoded(packed["basis"], "<f4").reshape(-1, len(middle))
         return cls(basis, middle, codes, packed["step"], len(wide))
@@ -197,7 +197,7 @@ def gallery(scenes: Sequence[Scene]) -> dict[str, object]:
     things = [[colours.index(o.slots["colour"]), nouns.index(o.noun)] for s in scenes for o in s.objects]
     return {
         "things": encoded(np.array(things), "<u1"),
-        "colours": {name: "#%02x%02x%02x" % rgb for name, rgb in shapes.COLOURS.items()},
+        "colours": {name: "#" + bytes(rgb).hex() for name, rgb in shapes.COLOURS.items()},
         # The very corners that the encoders saw: a circle's are those of its bounding box.
         "outlines": {noun: shapes._outline(noun, shapes.RADIUS, 0.0) for noun in nouns},
         "places": shapes.PLACES,
@@ -205,7 +205,10 @@ def gallery(scenes: Sequence[Scene]) -> dict[str, object]:
         "shortlist": SHORTLIST,
         "patterns": {
             "word": tokenizer._WORD.pattern,
-            **{name.lower(): getattr(phrases, name).pattern for name in ("PREFIX", "BETWEEN", "ARTICLE", "TIES")},
+            **{
+                name.lower(): getattr(phrases, name).pattern
+                for name in ("PREFIX", "BETWEEN", "ARTICLE", "TIES")
+            },
         },
     }
 

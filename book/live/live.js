@@ -393,10 +393,26 @@
     return html("li", {}, `${phrase + 1}: ${where}`);
   }
 
-  function result({ item, score, pairs = [] }, boxes) {
+  function result({ item, score, pairs = [] }, boxes, asked) {
     const parts = [picture(LIVE.scenes[item], pairs, boxes), html("span", { className: "live-score" }, number(score, 3))];
+    if (captionOf(LIVE.scenes[item]) === asked) parts.push(html("strong", {}, " as asked"));
     if (pairs.length) parts.push(html("ul", { className: "live-pairs" }, ...pairs.map((pair) => pairInWords(pair, boxes))));
     return html("li", {}, ...parts);
+  }
+
+  /** The caption of the picture that shows what a query lists, for readers to judge by: no ranking sees it. */
+  function askedFor(query) {
+    try {
+      return listedPhrases(query.toLowerCase()).sort().join(", ");
+    } catch {
+      return ""; // no list, no such picture
+    }
+  }
+
+  function placeOfAsked(answers, asked) {
+    if (!LIVE.scenes.some((scene) => captionOf(scene) === asked)) return "No picture shows exactly this query.";
+    const place = answers.findIndex(({ item }) => captionOf(LIVE.scenes[item]) === asked) + 1;
+    return place ? `The one asked for is number ${number(place)}.` : "The one asked for is not on the shortlist.";
   }
 
   /** A piece of the query, its unknown words marked. */
@@ -418,16 +434,14 @@
     at("reading").replaceChildren("Read as ", ...shown, ` ${remark}`);
   }
 
-  function show(diet, answers, milliseconds) {
-    at("results").replaceChildren(...answers.slice(0, SHOWN).map((answer) => result(answer, diet.boxes)));
-    at("results").classList.remove("live-stale");
-    at("status").textContent = `${number(answers.length)} pictures ranked in ${number(milliseconds)} ms; `
-      + `the first ${Math.min(SHOWN, answers.length)} are shown with their scores.`;
+  function show(diet, answers, asked) {
+    at("results").replaceChildren(...answers.slice(0, SHOWN).map((answer) => result(answer, diet.boxes, asked)));
   }
 
   function complain(message) {
     at("error").textContent = message;
     at("error").hidden = !message;
+    if (message) at("status").textContent = "";
     at("query").setAttribute("aria-invalid", String(Boolean(message)));
     at("results").classList.toggle("live-stale", Boolean(message));
   }
@@ -485,9 +499,11 @@
   function answer(diet, state) {
     const start = performance.now();
     showReading(diet, state);
-    const answers = WAYS[state.how](diet, state);
-    show(diet, answers, performance.now() - start);
-    return `First of ${answers.length}: ${captionOf(LIVE.scenes[answers[0].item])}.`;
+    const answers = WAYS[state.how](diet, state), asked = askedFor(state.query);
+    show(diet, answers, asked);
+    const place = placeOfAsked(answers, asked), milliseconds = number(performance.now() - start);
+    at("status").textContent = `${number(answers.length)} pictures ranked in ${milliseconds} ms. ${place}`;
+    return `First: ${captionOf(LIVE.scenes[answers[0].item])}. ${place}`;
   }
 
   async function update() {
