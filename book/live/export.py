@@ -147,7 +147,7 @@ def decoded(text: str, dtype: str) -> np.ndarray:
 
 def likely_texts(words: Sequence[str], count: int = 4000, seed: int = 0) -> list[str]:
     """What readers may type: any words in any order, known or not, and captions."""
-    rng, pool = random.Random(seed), [*words, "something"]
+    rng, pool = random.Random(seed), [*words, "unheard-of"]
     mixed = [" ".join(rng.choices(pool, k=rng.randint(1, MOST_WORDS))) for _ in range(count)]
     return mixed + [scene.caption for scene in shapes.validation_scenes()]
 
@@ -159,14 +159,14 @@ def encode_silently(encoder: MiniClip, texts: Sequence[str]) -> Float[Tensor, "t
         return encoder.encode_texts(texts)
 
 
-def text_tower(encoder: MiniClip) -> dict[str, dict]:
-    """The tensors of the text tower by open_clip's names: shape, and numbers in half precision.
+def text_tower(encoder: MiniClip) -> dict[str, str]:
+    """The tensors of the text tower by open_clip's names, each row by row in half precision.
 
     That is the precision in which the package ships them, so nothing is rounded here.
     """
     state = encoder.model.state_dict()
     chosen = {k: v.cpu() for k, v in state.items() if not k.startswith("visual.") and k != "logit_scale"}
-    return {k: {"shape": list(v.shape), "half": encoded(v.numpy(), "<f2")} for k, v in chosen.items()}
+    return {name: encoded(tensor.numpy(), "<f2") for name, tensor in chosen.items()}
 
 
 def windows(encoder: MiniClip, pictures: Sequence[Image.Image]) -> Regions:
@@ -178,11 +178,12 @@ def diet(name: str, pictures: Sequence[Image.Image]) -> dict[str, object]:
     """All that the page needs of one encoder."""
     encoder = load_encoder(name, device="cpu")
     texts = encode_silently(encoder, likely_texts(encoder.tokenizer.words))
-    regions = windows(encoder, pictures)
+    regions, blocks = windows(encoder, pictures), encoder.model.transformer.resblocks
     return {
         "words": encoder.tokenizer.words,
         "context": encoder.tokenizer.context_length,
-        "heads": encoder.model.transformer.resblocks[0].attn.num_heads,
+        "depth": len(blocks),
+        "heads": blocks[0].attn.num_heads,
         "templates": encoder.templates,
         "text": text_tower(encoder),
         "pictures": Compact.of(encoder.encode_images(pictures), texts, PICTURE_STEP).packed(),

@@ -1,8 +1,7 @@
 // A CLIP in the page: the text tower, three ways to rank pictures, and the controls of "Try it live".
 //
-// Plain script, because a text tower of 0.4 million parameters needs no more: this file is 25 kB, while the
-// smallest build of onnxruntime-web is a download of 14 MB. The data come from export.py, which explains them.
-// Everything works on a page opened from the disk, so nothing is fetched: data are scripts, too.
+// Plain script, because a text tower of 0.4 million parameters needs no more: this file has 26 kB, and the
+// smallest WebAssembly file of onnxruntime-web 1.30.0 has 14.2 MB. The data are explained in export.py.
 "use strict";
 
 (() => {
@@ -86,9 +85,9 @@
 
   /** What one head's query attends to: only tokens up to its own, since a text is read from the left. */
   function attend(mixed, qkv, row, width, offset, size) {
-    const scores = [];
+    const scores = [], query = 3 * row * width + offset; // a row of qkv: query, key, value
     for (let k = 0; k <= row; k++)
-      scores.push(dot(qkv, row * 3 * width + offset, qkv, (3 * k + 1) * width + offset, size) / Math.sqrt(size));
+      scores.push(dot(qkv, query, qkv, (3 * k + 1) * width + offset, size) / Math.sqrt(size));
     const highest = Math.max(...scores), weights = scores.map((s) => Math.exp(s - highest));
     const total = weights.reduce((sum, w) => sum + w, 0);
     weights.forEach((w, k) => {
@@ -114,14 +113,18 @@
     return [...ids.slice(0, diet.context - 1), diet.end];
   }
 
+  function embed({ tokens, positions }, ids, width) {
+    const x = positions.slice(0, ids.length * width);
+    ids.forEach((id, row) => {
+      for (let i = 0; i < width; i++) x[row * width + i] += tokens[id * width + i];
+    });
+    return x;
+  }
+
   /** A text's unit vector, read at its end token. */
   function encode(diet, text) {
-    const { tower, heads } = diet, ids = idsOf(diet, wordsOf(text));
-    const width = tower.ln_final.weight.length;
-    let x = new Float32Array(ids.length * width);
-    ids.forEach((id, row) => {
-      for (let i = 0; i < width; i++) x[row * width + i] = tower.tokens[id * width + i] + tower.positions[row * width + i];
-    });
+    const { tower, heads } = diet, width = tower.ln_final.weight.length;
+    let x = embed(tower, idsOf(diet, wordsOf(text)), width);
     for (const block of tower.blocks) {
       x = add(x, attention(layerNorm(x, block.ln_1), block, heads));
       x = add(x, linear(linear(layerNorm(x, block.ln_2), block.mlp_in).map(gelu), block.mlp_out));
@@ -138,7 +141,8 @@
 
   /** A phrase's vector: the mean over the templates, as encode_with_templates has it. */
   function phraseVector(diet, phrase) {
-    return unit(meanOf(diet.templates.map((template) => vectorOf(diet, template.replace("{}", () => phrase)))));
+    const filled = diet.templates.map((template) => template.replace("{}", () => phrase));
+    return unit(meanOf(filled.map((text) => vectorOf(diet, text))));
   }
 
   // ---- reading a query, by the package's own patterns ------------------------------------------------
@@ -155,12 +159,13 @@
   function listedPhrases(caption) {
     const pattern = (name) => new RegExp(LIVE.patterns[name], "i");
     const list = caption.trim().replace(/\.+$/, "").replace(pattern("prefix"), "");
-    const phrases = list.split(pattern("between")).map((p) => p.trim().replace(pattern("article"), ""));
+    const pieces = list.split(pattern("between"));
+    const phrases = pieces.map((piece) => piece.trim().replace(pattern("article"), ""));
     for (const phrase of phrases) {
       const tie = phrase.match(pattern("ties"))?.[0];
-      if (tie) throw new Error(`This is no list of objects: “${tie}” in “${phrase}” says more than a list can. `
-        + "Write “red circle, blue star”, or rank by the whole caption.");
-      if (!phrase) throw new Error("An object is still empty. Write “red circle, blue star”.");
+      const hint = "Write “red circle, blue star”, or rank by the whole caption.";
+      if (tie) throw new Error(`This is no list of objects: “${tie}” in “${phrase}” says more. ${hint}`);
+      if (!phrase) throw new Error(`An object of the list is empty. ${hint}`);
     }
     return phrases;
   }
@@ -177,7 +182,8 @@
   /** q + s v, back to length one: a step from one word towards another. */
   function steered(diet, vector, { from, to, strength }) {
     if (!strength || from === to) return vector;
-    const source = phraseVector(diet, from), direction = unit(phraseVector(diet, to).map((x, i) => x - source[i]));
+    const source = phraseVector(diet, from);
+    const direction = unit(phraseVector(diet, to).map((x, i) => x - source[i]));
     return unit(vector.map((x, i) => x + strength * direction[i]));
   }
 
@@ -189,40 +195,36 @@
     average: (scores) => scores.reduce((sum, s) => sum + s, 0) / scores.length,
     min: (scores) => Math.min(...scores),
     max: (scores) => Math.max(...scores),
-    softmin: (scores) => -TEMPERATURE * Math.log(MERGES.average(scores.map((s) => Math.exp(-s / TEMPERATURE)))),
+    softmin: (scores) =>
+      -TEMPERATURE * Math.log(MERGES.average(scores.map((s) => Math.exp(-s / TEMPERATURE)))),
   };
 
-  /** Item numbers, best first; equal scores keep their order. */
-  function best(items, scoreOf) {
-    return items.map((item) => [item, scoreOf(item)]).sort((a, b) => b[1] - a[1]);
-  }
-
-  const everyPicture = () => [...LIVE.scenes.keys()];
+  /** Best first; equal scores keep their order. */
+  const sorted = (answers) => answers.sort((a, b) => b.score - a.score);
 
   function byCaption(diet, state) {
     const scores = dots(diet.pictures, steered(diet, vectorOf(diet, state.query), state));
-    return best(everyPicture(), (item) => scores[item]).map(([item, score]) => ({ item, score }));
+    return sorted(Array.from(scores, (score, item) => ({ item, score })));
   }
 
   function byBag(diet, state) {
     const scores = steeredPhrases(diet, state).map((phrase) => dots(diet.pictures, phrase));
-    const merged = (item) => MERGES[state.merge](scores.map((of_phrase) => of_phrase[item]));
-    return best(everyPicture(), merged).map(([item, score]) => ({ item, score }));
+    const merged = (item) => MERGES[state.merge](scores.map((ofPhrase) => ofPhrase[item]));
+    return sorted(Array.from(scores[0], (_, item) => ({ item, score: merged(item) })));
   }
 
   /** The caption's shortlist, reordered by the mean cosine of phrases with windows, no window twice. */
   function byMatching(diet, state) {
-    const phrases = steeredPhrases(diet, state), found = new Map();
-    for (const { item } of byCaption(diet, state).slice(0, LIVE.shortlist)) found.set(item, match(diet, phrases, item));
-    return best([...found.keys()], (item) => found.get(item).score).map(([item]) => ({ item, ...found.get(item) }));
+    const phrases = steeredPhrases(diet, state), shortlist = byCaption(diet, state).slice(0, LIVE.shortlist);
+    return sorted(shortlist.map(({ item }) => match(diet, phrases, item)));
   }
 
   function match(diet, phrases, item) {
-    const windows = diet.boxes.length;
-    const cosines = phrases.map((phrase) => dots(diet.windows, phrase, item * windows, (item + 1) * windows));
-    const chosen = assign(cosines);
-    const pairs = chosen.map((window, phrase) => ({ phrase, window, cosine: cosines[phrase][window] ?? 0 }));
-    return { score: MERGES.average(pairs.map((pair) => pair.cosine)), pairs };
+    const windows = diet.boxes.length, first = item * windows;
+    const cosines = phrases.map((phrase) => dots(diet.windows, phrase, first, first + windows));
+    const pairs = assign(cosines).map((window, phrase) =>
+      ({ phrase, window, cosine: cosines[phrase][window] ?? 0 })); // without a window: 0
+    return { item, score: MERGES.average(pairs.map(({ cosine }) => cosine)), pairs };
   }
 
   /**
@@ -281,36 +283,46 @@
     return { basis: new Float32Array(b), coordinates, columns };
   }
 
-  async function unpackTower(text) {
-    const names = Object.keys(text), halves = await Promise.all(names.map((name) => bytesOf(text[name].half)));
-    const tensors = Object.fromEntries(names.map((name, i) => [name, Float32Array.from(new Uint16Array(halves[i]), fromHalf)]));
-    const layer = (name, separator = ".") =>
-      ({ weight: tensors[`${name}${separator}weight`], bias: tensors[`${name}${separator}bias`] });
+  /** The tower's tensors, by open_clip's names, as its layers. */
+  async function unpackTower(text, depth) {
+    const tensors = {};
+    for (const [name, half] of Object.entries(text))
+      tensors[name] = Float32Array.from(new Uint16Array(await bytesOf(half)), fromHalf);
+    const layer = (name, mark = ".") =>
+      ({ weight: tensors[`${name}${mark}weight`], bias: tensors[`${name}${mark}bias`] });
     const block = (path) => ({
-      ln_1: layer(`${path}.ln_1`), attn_in: layer(`${path}.attn.in_proj`, "_"), attn_out: layer(`${path}.attn.out_proj`),
-      ln_2: layer(`${path}.ln_2`), mlp_in: layer(`${path}.mlp.c_fc`), mlp_out: layer(`${path}.mlp.c_proj`),
+      ln_1: layer(`${path}.ln_1`),
+      attn_in: layer(`${path}.attn.in_proj`, "_"),
+      attn_out: layer(`${path}.attn.out_proj`),
+      ln_2: layer(`${path}.ln_2`),
+      mlp_in: layer(`${path}.mlp.c_fc`),
+      mlp_out: layer(`${path}.mlp.c_proj`),
     });
-    const paths = new Set(names.map((name) => name.match(/^transformer\.resblocks\.\d+/)?.[0]).filter(Boolean));
     return {
-      tokens: tensors["token_embedding.weight"], positions: tensors.positional_embedding,
-      blocks: [...paths].sort().map(block), ln_final: layer("ln_final"), projection: tensors.text_projection,
+      tokens: tensors["token_embedding.weight"],
+      positions: tensors.positional_embedding,
+      blocks: Array.from({ length: depth }, (_, i) => block(`transformer.resblocks.${i}`)),
+      ln_final: layer("ln_final"),
+      projection: tensors.text_projection,
     };
   }
 
   async function unpackDiet(packed) {
-    const [tower, pictures, windows] = await Promise.all(
-      [unpackTower(packed.text), unpackCompact(packed.pictures), unpackCompact(packed.windows)]);
-    const ids = new Map(packed.words.map((word, i) => [word, UNKNOWN + 1 + i]));
-    return { ...packed, tower, pictures, windows, ids, end: UNKNOWN + 1 + packed.words.length, known: new Map() };
+    const tower = await unpackTower(packed.text, packed.depth);
+    const [pictures, windows] = await Promise.all([packed.pictures, packed.windows].map(unpackCompact));
+    const ids = new Map(packed.words.map((word, i) => [word, UNKNOWN + 1 + i])), end = UNKNOWN + 1 + ids.size;
+    return { ...packed, tower, pictures, windows, ids, end, known: new Map() };
   }
 
-  /** Loads a script once and waits for it. */
+  const missing = (file) => `The file ${file} could not be loaded. Reload the page to try again.`;
+
+  /** Loads a script and waits for it. */
   function load(file) {
     return new Promise((resolve, reject) => {
       const script = document.createElement("script");
       script.src = new URL(file, HERE);
       script.onload = resolve;
-      script.onerror = () => reject(new Error(`The file ${file} could not be loaded. Reload the page to try again.`));
+      script.onerror = () => reject(new Error(missing(file)));
       document.head.append(script);
     });
   }
@@ -353,13 +365,13 @@
     return svg("polygon", { points, fill });
   }
 
-  /** A window with its phrase's number. Frames shrink a little from phrase to phrase, so that none hides another. */
+  /** A window with its phrase's number. Frames shrink from phrase to phrase, so that none hides another. */
   function frame({ phrase, window }, boxes) {
     const [left, top, right, bottom] = boxes[window], inset = 0.015 + 0.022 * phrase;
+    const x = left + inset, y = top + inset, width = right - x - inset, height = bottom - y - inset;
     const tint = `live-tint-${phrase % 3}`;
-    const box = { x: left + inset, y: top + inset, width: right - left - 2 * inset, height: bottom - top - 2 * inset };
-    const label = svg("text", { x: box.x + 0.02, y: box.y + 0.085, class: tint }, String(phrase + 1));
-    return svg("g", {}, svg("rect", { ...box, class: `live-window ${tint}` }), label);
+    const label = svg("text", { x: x + 0.02, y: y + 0.085, class: tint }, String(phrase + 1));
+    return svg("g", {}, svg("rect", { x, y, width, height, class: `live-window ${tint}` }), label);
   }
 
   function picture(scene, pairs, boxes) {
@@ -372,7 +384,8 @@
   // ---- the page --------------------------------------------------------------------------------------
 
   const at = (name) => document.getElementById(`live-${name}`);
-  const number = (value, digits = 0) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const number = (value, digits = 0) =>
+    value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
   function html(name, attributes, ...children) {
     const element = Object.assign(document.createElement(name), attributes);
@@ -394,9 +407,10 @@
   }
 
   function result({ item, score, pairs = [] }, boxes, asked) {
-    const parts = [picture(LIVE.scenes[item], pairs, boxes), html("span", { className: "live-score" }, number(score, 3))];
-    if (captionOf(LIVE.scenes[item]) === asked) parts.push(html("strong", {}, " as asked"));
-    if (pairs.length) parts.push(html("ul", { className: "live-pairs" }, ...pairs.map((pair) => pairInWords(pair, boxes))));
+    const scene = LIVE.scenes[item], matches = pairs.map((pair) => pairInWords(pair, boxes));
+    const parts = [picture(scene, pairs, boxes), html("span", { className: "live-score" }, number(score, 3))];
+    if (captionOf(scene) === asked) parts.push(html("strong", {}, " as asked"));
+    if (pairs.length) parts.push(html("ul", { className: "live-pairs" }, ...matches));
     return html("li", {}, ...parts);
   }
 
@@ -410,9 +424,10 @@
   }
 
   function placeOfAsked(answers, asked) {
-    if (!LIVE.scenes.some((scene) => captionOf(scene) === asked)) return "No picture shows exactly this query.";
-    const place = answers.findIndex(({ item }) => captionOf(LIVE.scenes[item]) === asked) + 1;
-    return place ? `The one asked for is number ${number(place)}.` : "The one asked for is not on the shortlist.";
+    const wanted = LIVE.scenes.findIndex((scene) => captionOf(scene) === asked);
+    if (wanted < 0) return "No picture shows exactly this query.";
+    const place = answers.findIndex(({ item }) => item === wanted) + 1;
+    return place ? `The one asked for is number ${number(place)}.` : "The one asked for is not among them.";
   }
 
   /** A piece of the query, its unknown words marked. */
@@ -432,10 +447,12 @@
     const unknown = unknownWords(diet, state.query);
     const remark = unknown.length ? `${state.diet} never saw: ${unknown.join(", ")}.` : "";
     at("reading").replaceChildren("Read as ", ...shown, ` ${remark}`);
+    return remark;
   }
 
   function show(diet, answers, asked) {
-    at("results").replaceChildren(...answers.slice(0, SHOWN).map((answer) => result(answer, diet.boxes, asked)));
+    const best = answers.slice(0, SHOWN);
+    at("results").replaceChildren(...best.map((answer) => result(answer, diet.boxes, asked)));
   }
 
   function complain(message) {
@@ -451,21 +468,30 @@
   const CHOICES = ["how", "diet"], FIELDS = ["query", "merge", "from", "to", "strength"];
 
   function readControls() {
-    const chosen = CHOICES.map((name) => [name, document.querySelector(`input[name="live-${name}"]:checked`).value]);
-    const state = Object.fromEntries([...chosen, ...FIELDS.map((name) => [name, at(name).value])]);
-    return { ...state, strength: Number(state.strength) };
+    const checked = (name) => document.querySelector(`input[name="live-${name}"]:checked`);
+    const choices = CHOICES.map((name) => [name, checked(name).value]);
+    const values = [...choices, ...FIELDS.map((name) => [name, at(name).value])];
+    return { ...Object.fromEntries(values), strength: Number(at("strength").value) };
   }
 
-  /** Sets what an address names; a value that no control has leaves the control as it is. */
+  /** Sets what an address names; a value that a control does not have leaves it as it is. */
   function writeControls(values) {
-    for (const [name, value] of values) {
-      if (CHOICES.includes(name)) document.querySelectorAll(`input[name="live-${name}"]`).forEach((input) => {
-        if (input.value === value) input.checked = true;
-      });
-      else if (at(name) instanceof HTMLSelectElement) at(name).value = [...at(name).options].some((o) => o.value === value) ? value : at(name).value;
-      else if (name === "strength") at(name).value = Number.isFinite(Number(value)) ? value : at(name).value;
-      else if (name === "query") at(name).value = value;
-    }
+    for (const [name, value] of values)
+      if (CHOICES.includes(name)) choose(name, value);
+      else if (FIELDS.includes(name)) fill(at(name), value);
+  }
+
+  function choose(name, value) {
+    const inputs = [...document.querySelectorAll(`input[name="live-${name}"]`)];
+    const chosen = inputs.find((input) => input.value === value);
+    if (chosen) chosen.checked = true;
+  }
+
+  function fill(control, value) {
+    const before = control.value;
+    if (control.type === "range" && !Number.isFinite(Number(value))) return;
+    control.value = value;
+    if (control.value === "" && value !== "") control.value = before; // a select without such an option
   }
 
   const addressOf = (state) => `#${new URLSearchParams(state)}`;
@@ -486,7 +512,7 @@
     at("merging").hidden = state.how !== "bag";
     at("share").href = addressOf(state);
     const same = state.from === state.to;
-    at("steer-note").textContent = same ? "Between a word and itself there is no direction: nothing is steered." : "";
+    at("steer-note").textContent = same ? "A word and itself have no direction between them." : "";
   }
 
   // ---- from a change to an answer --------------------------------------------------------------------
@@ -498,12 +524,12 @@
 
   function answer(diet, state) {
     const start = performance.now();
-    showReading(diet, state);
+    const remark = showReading(diet, state);
     const answers = WAYS[state.how](diet, state), asked = askedFor(state.query);
     show(diet, answers, asked);
     const place = placeOfAsked(answers, asked), milliseconds = number(performance.now() - start);
     at("status").textContent = `${number(answers.length)} pictures ranked in ${milliseconds} ms. ${place}`;
-    return `First: ${captionOf(LIVE.scenes[answers[0].item])}. ${place}`;
+    return `${remark} First: ${captionOf(LIVE.scenes[answers[0].item])}. ${place}`;
   }
 
   async function update() {
@@ -514,7 +540,7 @@
     try {
       const diet = await dietOf(state.diet);
       if (addressOf(readControls()) !== addressOf(state)) return; // changed while the diet was on its way
-      if (!state.query.trim()) throw new Error("Type what the picture should show, for example “red circle, blue star”.");
+      if (!state.query.trim()) throw new Error("Type what the picture should show: “red circle, blue star”.");
       message = answer(diet, state);
       complain("");
     } catch (error) {
@@ -527,8 +553,10 @@
 
   function fillWords(select, chosen) {
     const groups = { colours: Object.keys(LIVE.colours), shapes: Object.keys(LIVE.outlines) };
-    const options = (words) => words.map((word) => html("option", { value: word, selected: word === chosen }, word));
-    select.append(...Object.entries(groups).map(([label, words]) => html("optgroup", { label }, ...options(words))));
+    const options = (words) => words.map((word) => html("option", { value: word }, word));
+    for (const [label, words] of Object.entries(groups))
+      select.append(html("optgroup", { label }, ...options(words)));
+    select.value = chosen;
   }
 
   function openAddress() {
@@ -538,7 +566,7 @@
 
   async function start() {
     at("app").hidden = false;
-    if (!globalThis.LIVE) return complain("The file gallery.js could not be loaded. Reload the page to try again.");
+    if (!globalThis.LIVE) return complain(missing("gallery.js"));
     LIVE.scenes = await unpackScenes();
     LIVE.rank = rank;
     fillWords(at("from"), "hexagon");
