@@ -327,6 +327,14 @@ def test_unknown_words_are_marked_and_alike(browser, site):
         assert first_pictures(visit) == before
 
 
+def test_a_text_that_is_cut_is_reported(browser, site):
+    state = {**DEFAULTS, "query": "red circle " * 40}
+    with open_page(browser, site, query=state["query"]) as visit:
+        assert "Only the first 62 words are read" in visit.page.inner_text("#live-reading")
+        with pytest.warns(UserWarning, match="1 of 1 texts cut to 62 words"):
+            assert shows(visit, state)
+
+
 def test_frames_show_the_matches(browser, site):
     with open_page(browser, site, how="match") as visit:
         first = visit.page.locator("#live-results > li").first
@@ -438,6 +446,12 @@ def test_compact_vectors_answer_dot_products(compact):
     small, items, texts = compact
     assert np.abs(small.scores(texts) - (texts @ items.T).numpy()).max() < 0.02
     assert 0 < small.wide < small.codes.shape[1] < 16  # two bytes, one byte, left out
+
+
+def test_a_step_that_is_too_fine_is_refused(compact):
+    _, items, texts = compact
+    with pytest.raises(ValueError, match="too fine"):
+        export.Compact.of(items, texts, step=1e-6)
 
 
 def test_compact_vectors_come_back_as_they_were(compact):

@@ -444,10 +444,19 @@
       if (state.how === "match") chip.prepend(html("b", {}, `${i + 1} `));
       return chip;
     });
-    const unknown = unknownWords(diet, state.query);
-    const remark = unknown.length ? `${state.diet} never saw: ${unknown.join(", ")}.` : "";
+    const remark = remarkOn(diet, state, pieces);
     at("reading").replaceChildren("Read as ", ...shown, ` ${remark}`);
     return remark;
+  }
+
+  /** What the tokenizer warns of: words it does not know, and texts that are too long. */
+  function remarkOn(diet, state, pieces) {
+    const unknown = unknownWords(diet, state.query), room = diet.context - 2; // for the start and the end
+    const remarks = [
+      unknown.length ? `${state.diet} never saw: ${unknown.join(", ")}.` : "",
+      pieces.some((piece) => wordsOf(piece).length > room) ? `Only the first ${room} words are read.` : "",
+    ];
+    return remarks.filter(Boolean).join(" ");
   }
 
   function show(diet, answers, asked) {
@@ -536,14 +545,16 @@
     const state = readControls();
     showControls(state);
     if (!LIVE.loaded[state.diet]) at("status").textContent = `Loading ${state.diet}.`;
+    const outdated = () => addressOf(readControls()) !== addressOf(state);
     let message = "";
     try {
       const diet = await dietOf(state.diet);
-      if (addressOf(readControls()) !== addressOf(state)) return; // changed while the diet was on its way
+      if (outdated()) return; // a control was moved while the diet was on its way
       if (!state.query.trim()) throw new Error("Type what the picture should show: “red circle, blue star”.");
       message = answer(diet, state);
       complain("");
     } catch (error) {
+      if (outdated()) return;
       message = error.message;
       at("reading").replaceChildren();
       complain(message);
