@@ -97,10 +97,12 @@ def digest_of_code(name: str) -> str:
 
 
 def digest_of_pages(notebooks: list[str]) -> str:
-    """What Jupyter Book reads: the configuration, the prose, and the executed notebooks."""
+    """What the pages are made of: configuration, prose, executed notebooks; the package for the live page."""
     prose = [*files_below(ROOT / "book"), *files_below(ROOT / "notebooks"), *sorted(ROOT.glob("*.md"))]
+    package = files_below(ROOT / "geoclip_lite")
     settings = [ROOT / "_config.yml", ROOT / "_toc.yml", ROOT / "requirements.txt"]
-    return digest(*settings, *prose, *[EXECUTED / name for name in notebooks], EXECUTED / "execution.md")
+    executed = [*[EXECUTED / name for name in notebooks], EXECUTED / "execution.md"]
+    return digest(*settings, *prose, *package, *executed)
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -213,11 +215,15 @@ def fill_output_cache(notebooks: list[str], times: dict[str, dict]) -> None:
 
 
 def write_pages() -> None:
-    """Let Jupyter Book write all pages anew; a warning or a reference to nowhere is an error."""
+    """Let Jupyter Book write all pages anew; a warning or a reference to nowhere is an error.
+
+    Then write what the page "Try it live" loads.
+    """
     shutil.rmtree(PAGES, ignore_errors=True)
     shutil.rmtree(PAGES.parent / ".doctrees", ignore_errors=True)
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     run(jupyter_book, "build", ROOT, "-W", "-n", "--keep-going", "--quiet")
+    run(sys.executable, ROOT / "book" / "live" / "export.py", PAGES / "_static" / "live")
 
 
 if __name__ == "__main__":
