@@ -118,7 +118,7 @@ def _coverage(scenes: Sequence[Scene], without: tuple[str, str]) -> Tensor:
 # --- captions that name a value, steered towards it -----------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """A world as one encoder sees it: single objects, evaluation and validation pictures, and texts."""
 
@@ -213,6 +213,7 @@ def at_random(view: View, pair: Pair) -> Tensor:
     return steering.random_directions(view.captions.shape[1], 1, seed)[0]
 
 
+@cache
 def task(view: View, pair: Pair, way: Callable[[View, Pair], Tensor] = by_text) -> Task:
     """The first captions that name the target value and not the one to leave, each with its direction."""
     slot, source, value = pair
@@ -277,6 +278,7 @@ class Push:
         return asked.first(steering.gated(self.strength, confused(view, self.pair), self.threshold))
 
 
+@cache
 def confused(view: View, pair: Pair) -> Tensor:
     """How confused every query of a task is, by the pictures that it finds."""
     direction = by_text(view, pair)
@@ -303,13 +305,13 @@ def best_pushes(
 
 def tuned(view: View, chosen: Sequence[Pair], about: Row) -> list[Row]:
     """R@1 without steering, with the push tuned on the validation set, and gated, tuned there too."""
-    rows = []
+    rows, validation = [], view.validation()
     for name, thresholds, way in (
         ("always", (-1.0,), "text"),
         ("gated", THRESHOLDS, "text"),
         ("random", (-1.0,), "random"),
     ):
-        pushes = best_pushes(view.validation(), chosen, thresholds, way)
+        pushes = best_pushes(validation, chosen, thresholds, way)
         before = np.concatenate([Push(push.pair, 0.0).hits(view) for push in pushes])
         after = np.concatenate([push.hits(view) for push in pushes])
         gain = metrics.paired_bootstrap(after, before, resamples=1000)
@@ -327,12 +329,20 @@ def over_training(mini: str, seed: int) -> list[Row]:
         view = seen_by(load_mini(path), shapes)
         step = int(path.stem.removeprefix("step-"))
         about = {"encoder": mini, "seed": seed, "step": step, "experiment": "snapshots"}
+        validation = view.validation()
         for way in ("text", "random"):
-            for push in best_pushes(view.validation(), pairs(view, "noun"), way=way):
+            for push in best_pushes(validation, pairs(view, "noun"), way=way):
                 values = {"before": Push(push.pair, 0.0).hits(view).mean(), "after": push.hits(view).mean()}
                 where = about | {"slot": push.pair[2], "way": way, "strength": push.strength}
                 rows.append(where | {key: float(value) for key, value in values.items()})
+        forget()
     return rows
+
+
+def forget() -> None:
+    """Lets go of what was kept for one view."""
+    task.cache_clear()
+    confused.cache_clear()
 
 
 # --- locality: which neighbours move --------------------------------------------------------------
@@ -470,6 +480,7 @@ def measure(mini: str, seed: int) -> list[Row]:
             rows += ways(view, about) + locality(view, about)
             rows += tuned(view, PENTAGONS, about | {"slot": "pentagon, hexagon"})
             rows += tuned(view, pairs(view, "noun"), about | {"slot": "all shapes"})
+        forget()
     return rows + over_training(mini, seed)
 
 
@@ -596,8 +607,7 @@ def _when(table: pd.DataFrame) -> Decided:
     chance = by_step.loc["random"].iloc[:, :-1].mean(axis=1)
     text = "Steering adds to R@1 during training, and no more when it has ended"
     measured = (
-        f"points: earlier snapshots {percent(early)} (at random {percent(chance)}), "
-        f"last {percent(last)}"
+        f"points: earlier snapshots {percent(early)} (at random {percent(chance)}), last {percent(last)}"
     )
     holds = bool((early > last).all() and (early > chance).all() and (last < 0.005).all())
     return [((text, "our test, beside section 6.3", ""), measured, holds)]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from test_pages import AXE_RULES
 
-from geoclip_lite.explorers import Control, Curves, Drawing, Explorer, Strip
+from geoclip_lite.explorers import Control, Curves, Drawing, Explorer, Strip, drawings
 from geoclip_lite.explorers.panels import COLUMNS, SIDE
+from geoclip_lite.scenes import Scene
 
 PICTURES = [Image.new("RGB", (64, 64), colour) for colour in ("red", "green", "blue", "white")]
 
@@ -85,6 +87,44 @@ def test_the_curves_stand_where_their_numbers_are():
     assert middle["x"] == pytest.approx((first["x"] + last["x"]) / 2)
     assert middle["dots"][0] == pytest.approx((first["dots"][0] + last["dots"][0]) / 2)
     assert first["dots"][0] > last["dots"][0], "up is a smaller y"
+
+
+def test_drawings_have_a_frame_each_and_stand_in_their_box():
+    ways = [[(0, 0), (1, 1)], [(0, 1), (1, 0)]]
+    named = ["a <b>", "c"], ["d", "e"]
+    each = {
+        "matchings": drawings.matchings(*named, ways, [[0.1, 0.2], [0.3, 0.4]]),
+        "plans": drawings.plans(*named, [[[0.5, 0], [0, 0.5]], [[0, 0.5], [0.5, 0]]]),
+        "map": drawings.map_of_ranks([[1], [250]], "ranks"),
+        "boxes": drawings.boxes_on(PICTURES[0], [(0, 0, 0.5, 0.5), (0.5, 0.5, 1, 1)]),
+        "bars": drawings.bars(["x", "y"], [[-1, 1], [0.5, -0.5]], "bars"),
+    }
+    for name, drawing in each.items():
+        assert len(drawing.data()) == 2, name
+        assert drawing.data()[0] != drawing.data()[1], name
+        ends = [float(x) for x in re.findall(r' x="([-\d.]+)"', drawing.still + "".join(drawing.frames))]
+        assert all(0 <= x <= drawing.width for x in ends), name
+    assert "a &lt;b&gt;" in each["matchings"].still
+    assert "0.300" in each["matchings"].data()[1]
+    assert each["plans"].data()[0].count('fill-opacity="1.00"') == 2
+    assert each["map"].picked == (0, 0, 68, 34)
+    assert 'x="0"' in each["boxes"].data()[0]
+    assert 'x="96"' in each["boxes"].data()[1]
+
+
+def test_a_strip_of_scenes_holds_each_picture_once():
+    scenes = [Scene(str(i), f"scene {i}", (), lambda size: PICTURES[0]) for i in range(9)]
+    strip = Strip.of_scenes(scenes, [[7, 2], [2, 5]], right=[2, -1])
+    assert len(strip.pictures) == 3
+    assert strip.frames == [[(2, False, "scene 7"), (0, True, "scene 2")],
+                            [(0, False, "scene 2"), (1, False, "scene 5")]]  # fmt: skip
+
+
+def test_names_of_lines_do_not_cover_each_other():
+    curves = Curves([0, 1], {"a": [0.0, 0.0], "b": [1.0, 0.0], "c": [0.5, 0.01]}, "x")
+    heights = sorted(y for _, y in curves._labels())
+    assert all(b - a >= 12.9 for a, b in pairwise(heights))
+    assert heights[-1] <= curves.HEIGHT - curves.BOTTOM
 
 
 def test_no_word_can_end_the_script():

@@ -9,11 +9,13 @@ the first frame stands there as a still picture.
     Curves    lines over the values of the first control, with a cursor
     Drawing   inline SVG, one for each frame; it can be picked from with the pointer
     Explorer  controls, panels and a caption for every frame
+    drawings  what several chapters draw: matchings, plans, maps, boxes on a picture, bars
 
 What is computed for a frame should come from the same function as the chapter's static figure.
 """
 
+from geoclip_lite.explorers import drawings
 from geoclip_lite.explorers.fragment import Explorer
-from geoclip_lite.explorers.panels import Control, Curves, Drawing, Strip, data_address
+from geoclip_lite.explorers.panels import Control, Curves, Drawing, Strip
 
-__all__ = ["Control", "Curves", "Drawing", "Explorer", "Strip", "data_address"]
+__all__ = ["Control", "Curves", "Drawing", "Explorer", "Strip", "drawings"]

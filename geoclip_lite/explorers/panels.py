@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -87,17 +87,22 @@ class Strip:
 
     @classmethod
     def of_scenes(
-        cls, scenes: Sequence[Scene], frames: Sequence[Sequence[int]], right: Sequence[int]
+        cls,
+        scenes: Sequence[Scene],
+        frames: Sequence[Sequence[int]],
+        right: Sequence[int],
+        label: Callable[[Scene], str] = lambda scene: scene.caption,
     ) -> Strip:
-        """The pictures of some scenes with their captions, for instance the best of a ranking.
+        """The pictures of some scenes, for instance the best of a ranking.
 
         Args:
             frames: numbers of scenes, one list a frame.
             right: the number of the scene that is right in each frame; -1: none.
+            label: what to write under a picture; its caption by default.
         """
         used = {i: number for number, i in enumerate(sorted({i for frame in frames for i in frame}))}
         cells = [
-            [(used[i], i == hit, scenes[i].caption) for i in frame]
+            [(used[i], i == hit, label(scenes[i])) for i in frame]
             for frame, hit in zip(frames, right, strict=True)
         ]
         return cls([scenes[i].image(SIDE) for i in used], cells)
@@ -168,17 +173,26 @@ class Curves:
         ends = f'x1="{at["x"]}" x2="{at["x"]}" y1="{self.TOP}" y2="{self.HEIGHT - self.BOTTOM}"'
         cursor = f'<line class="cursor" {ends} stroke="currentColor" stroke-dasharray="3 3"/>'
         parts = [self._axes(), cursor]
-        for i, (name, line) in enumerate(self.lines.items()):
+        for i, line in enumerate(self.lines.values()):
             colour = COLOURS[i % len(COLOURS)]
             points = " ".join(f"{self._px(x)},{self._py(y)}" for x, y in zip(self.x, line, strict=True))
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
             parts.append(f'<circle class="dot" r="4" cx="{at["x"]}" cy="{at["dots"][i]}" fill="{colour}"/>')
-            y = self._py(line[-1])
-            parts.append(f'<text x="{self.WIDTH - self.RIGHT + 8}" y="{y + 4}">{escape(name)}</text>')
+        for name, y in self._labels():
+            parts.append(f'<text x="{self.WIDTH - self.RIGHT + 8}" y="{y + 4:.1f}">{escape(name)}</text>')
         names = ", ".join(self.lines)
         label = escape(f"{names} against {self.xlabel}; the caption gives the numbers at the cursor.")
         size = f'viewBox="0 0 {self.WIDTH} {self.HEIGHT}" width="{self.WIDTH}"'
         return f'<svg data-panel="{number}" {size} role="img" aria-label="{label}">{"".join(parts)}</svg>'
+
+    def _labels(self) -> list[tuple[str, float]]:
+        """Where each line's name stands: at its end, or as little lower or higher as keeps names apart."""
+        ends = sorted((self._py(line[-1]), name) for name, line in self.lines.items())
+        places: list[float] = []
+        for y, _ in ends:
+            places.append(max(y, places[-1] + 13) if places else y)
+        too_low = max(0.0, places[-1] - (self.HEIGHT - self.BOTTOM))
+        return [(name, place - too_low) for (_, name), place in zip(ends, places, strict=True)]
 
     def _axes(self) -> str:
         bottom, right = self.HEIGHT - self.BOTTOM, self.WIDTH - self.RIGHT
