@@ -15,7 +15,7 @@ def strip_html(bench: Bench, found: Found) -> str:
     ranking = found.ranking
     numbers, scores = (rows[0, :SHOWN].tolist() for rows in (ranking.indices, ranking.scores))
     items = "".join(
-        f'<li style="width:{SIDE}px"><img src="{bench.thumbnails[i]}" width="{SIDE}" height="{SIDE}" '
+        f'<li style="width:{SIDE + 24}px"><img src="{bench.thumbnails[i]}" width="{SIDE}" height="{SIDE}" '
         f'alt="{escape(caption)}"><br>{score:.3f}<br>{escape(caption)}</li>'
         for i, score, caption in zip(numbers, scores, found.captions, strict=True)
     )
@@ -59,6 +59,17 @@ def numbers_html(question: Question, found: Found, seconds: float) -> str:
         holding = sum(word in caption.replace(",", " ").split() for caption in found.captions)
         lines.append(f"{holding} of {shown} captions say <i>{escape(word)}</i>")
     return f"<div>{'; '.join(lines)} ({1000 * seconds:.0f} ms)</div>"
+
+
+def notes_html(found: Found) -> str:
+    """What the encoder could only guess at."""
+    return "".join(f'<div role="status">Note: {escape(note)}</div>' for note in found.notes)
+
+
+def stopped_html(what: str, done: int, total: int) -> str:
+    """How far stopped work has come."""
+    so_far = f"Stopped {what}: {done:,} of {total:,} pictures are done."
+    return f'<div role="status">{so_far} Change any control to go on.</div>'
 
 
 def problem_html(problem: Exception) -> str:

@@ -8,13 +8,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from html import escape
 
 import ipywidgets
 
 from geoclip_lite import encoders
 from geoclip_lite.widgets.bench import WORLDS, Bench, World
-from geoclip_lite.widgets.html import matches_html, numbers_html, problem_html, strip_html
+from geoclip_lite.widgets.html import (
+    matches_html,
+    notes_html,
+    numbers_html,
+    problem_html,
+    stopped_html,
+    strip_html,
+)
 from geoclip_lite.widgets.search import Found, Question, search
 
 
@@ -153,19 +159,23 @@ class Playground(ipywidgets.VBox):
         start = time.perf_counter()
         self.found = found = search(bench, question)
         self.strip.value, self.matches.value = strip_html(bench, found), matches_html(bench, found)
-        self.note.value = "".join(f'<div role="status">Note: {escape(note)}</div>' for note in found.notes)
+        self.note.value = notes_html(found)
         self.numbers.value = numbers_html(question, found, time.perf_counter() - start)
         self.source.options = self.target.options = bench.words
 
     @contextmanager
     def _problems_shown(self) -> Iterator[None]:
-        """Shows what went wrong where the answer would stand, so that no old answer is taken for the new."""
+        """What goes wrong is shown, not raised: nobody reads the log of a kernel."""
         try:
             yield
         except Exception as problem:
-            self.found = None
-            self.strip.value = self.matches.value = self.numbers.value = ""
-            self.note.value = problem_html(problem)
+            self._show_instead(problem_html(problem))
+
+    def _show_instead(self, note: str) -> None:
+        """A note in place of the answer, so that no old answer is taken for the new one."""
+        self.found = None
+        self.strip.value = self.matches.value = self.numbers.value = ""
+        self.note.value = note
 
     # Long work ------------------------------------------------------------------------------------
 
@@ -196,10 +206,7 @@ class Playground(ipywidgets.VBox):
         for what, done, total in self._benches[key].prepare(asked.question.reranker):
             self.progress.max, self.progress.value, self.progress.description = total, done, what
             if self._stopping.is_set():
-                self.note.value = (
-                    f'<div role="status">Stopped {what}: {done:,} of {total:,} pictures are done. '
-                    "Change any control to go on.</div>"
-                )
+                self._show_instead(stopped_html(what, done, total))
                 return
             if asked is not self._asked:
                 return
