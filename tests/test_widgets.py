@@ -29,6 +29,12 @@ WORLDS = {"Shapes": SHAPES, "things": THINGS}
 QUERY = "red circle, blue star, green square"
 
 
+@pytest.fixture(autouse=True)
+def _minis_only(monkeypatch):
+    """Whatever the environment names would be a further encoder of every world."""
+    monkeypatch.delenv("GEOCLIP_ENCODER", raising=False)
+
+
 @pytest.fixture(scope="module")
 def bench():
     return Bench(SHAPES, load_encoder("mini-pairs"))
@@ -296,6 +302,17 @@ def test_work_shows_progress_and_can_be_stopped(gated):
     assert play.found
     assert not play.note.value
     assert play.progress.value == play.progress.max == len(world.scenes())
+
+
+def test_a_question_after_the_stop_is_answered(gated):
+    world, gate = gated
+    play = Playground({"Shapes": world})
+    play.stop.click()
+    play.text.value = "red star"
+    gate.set()
+    play.wait()
+    assert play.found
+    assert not play.note.value
 
 
 def test_the_newest_question_is_answered(gated):

@@ -16,10 +16,11 @@ def strip_html(bench: Bench, found: Found) -> str:
     numbers, scores = (rows[0, :SHOWN].tolist() for rows in (ranking.indices, ranking.scores))
     items = "".join(
         f'<li style="width:{SIDE + 24}px"><img src="{bench.thumbnails[i]}" width="{SIDE}" height="{SIDE}" '
-        f'alt="{escape(caption)}"><br>{score:.3f}<br>{escape(caption)}</li>'
-        for i, score, caption in zip(numbers, scores, found.captions, strict=True)
+        f'alt="{escape(caption)}" style="display:block;border:1px solid {plots.GREY}">'
+        f"{place}. {score:.3f}<br>{escape(caption)}</li>"
+        for place, (i, score, caption) in enumerate(zip(numbers, scores, found.captions, strict=True), 1)
     )
-    style = "display:flex;flex-wrap:wrap;gap:8px;list-style-position:inside;padding:0;line-height:1.25"
+    style = "display:flex;flex-wrap:wrap;gap:8px;list-style:none;padding:0;line-height:1.25"
     return f'<ol aria-label="pictures found, best first" style="{style}">{items}</ol>'
 
 
@@ -43,7 +44,7 @@ def _box(number: int, match: Match) -> str:
     """A frame and its number on a plate, in coordinates of a picture 100 wide."""
     left, top, right, bottom = (100 * side for side in match.box)
     colour = plots.COLOURS[number % len(plots.COLOURS)]
-    x = left + 7 * number % max(1, right - left - 7)  # several phrases may lie on nearly the same place
+    x = left + (7 * number) % max(1, right - left - 7)  # several phrases may lie on nearly the same place
     return (
         f'<rect x="{left}" y="{top}" width="{right - left}" height="{bottom - top}" fill="none" '
         f'stroke="{colour}" stroke-width="1.2"/><rect x="{x}" y="{top}" width="7" height="7" fill="white"/>'

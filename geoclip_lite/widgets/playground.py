@@ -140,6 +140,7 @@ class Playground(ipywidgets.VBox):
             return
         with self._lock, self._problems_shown():
             self._asked = self._state()
+            self._stopping.clear()
             if self._job:
                 return  # it looks at what is asked when it is done
             bench = self._benches.get((self._asked.world, self._asked.encoder))
@@ -180,7 +181,6 @@ class Playground(ipywidgets.VBox):
     # Long work ------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._stopping.clear()
         self.progress.value, self.progress.description = 0, "starting"
         self._show_work(True)
         self._job = threading.Thread(target=self._work, daemon=True)
@@ -193,7 +193,7 @@ class Playground(ipywidgets.VBox):
             with self._problems_shown():
                 self._work_on(asked)
             with self._lock:
-                if asked is self._asked or self._stopping.is_set():
+                if asked is self._asked:
                     self._job = None
                     self._show_work(False)
                     return
