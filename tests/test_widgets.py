@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from traitlets import TraitError
 
-from geoclip_lite import regions, steering
+from geoclip_lite import regions, steering, widgets
 from geoclip_lite.datasets import clevr_like, shapes, things
 from geoclip_lite.encoders import load_encoder
 from geoclip_lite.encoders.templates import encode_with_templates
@@ -153,6 +153,15 @@ def test_unknown_words_become_notes(bench):
 def test_what_cannot_be_answered_is_refused(bench, question, message):
     with pytest.raises(ValueError, match=message):
         search(bench, question)
+
+
+@pytest.mark.parametrize("name", ["Shapes", "CLEVR-like"])
+def test_the_gallery_holds_its_example(name):
+    world = widgets.WORLDS[name]
+    captions = {scene.caption for scene in world.scenes()}
+    assert world.example in captions
+    if name == "Shapes":  # the notebook asks for the exchange
+        assert "green star, orange circle, yellow hexagon" in captions
 
 
 # --- long work ------------------------------------------------------------------------------------

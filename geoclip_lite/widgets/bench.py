@@ -60,14 +60,14 @@ class World:
         return cls(partial(folder.read, path), **about)
 
 
-WORLDS = {
+WORLDS = {  # the gallery of Shapes holds its example, and the same with circle and star exchanged
     "Shapes": World(
-        lambda: shapes.evaluation_scenes()[:PICTURES], example="red circle, blue star, green square"
+        lambda: shapes.evaluation_scenes()[:PICTURES], example="green circle, orange star, yellow hexagon"
     ),
     "CLEVR-like": World(
         partial(clevr_like.evaluation_scenes, PICTURES),
         held_out=partial(clevr_like.validation_scenes, HELD_OUT),
-        example="a photo of a large red rubber sphere and a small blue metal cube",
+        example="a photo of a large red rubber cube and a small brown metal cylinder",
     ),
     "things": World(
         lambda: things.evaluation_scenes()[:PICTURES],

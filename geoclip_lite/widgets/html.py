@@ -33,11 +33,12 @@ def matches_html(bench: Bench, found: Found) -> str:
     label = escape(f"First picture. {'; '.join(said)}")
     boxes = "".join(_box(i, match) for i, match in enumerate(found.matches))
     items = "".join(f"<li>{escape(line)}</li>" for line in said)
-    return (
-        f'<div style="display:flex;gap:16px;align-items:center"><svg role="img" aria-label="{label}" '
-        f'viewBox="0 0 100 100" width="220"><image href="{best}" width="100" height="100"/>{boxes}</svg>'
-        f'<ol aria-label="objects of the query in the first picture">{items}</ol></div>'
+    picture = (
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 100 100" width="220" '
+        f'style="border:1px solid {plots.GREY}"><image href="{best}" width="100" height="100"/>{boxes}</svg>'
     )
+    listed = f'<ol aria-label="objects of the query in the first picture">{items}</ol>'
+    return f'<div style="display:flex;gap:16px;align-items:center">{picture}{listed}</div>'
 
 
 def _box(number: int, match: Match) -> str:
