@@ -2,7 +2,8 @@
 
     python book/build.py            # what `make book` does
 
-1. Each notebook named in `_toc.yml` is copied to `.cache/executed/` and run there by pytest and nbmake.
+1. Each notebook named in `_toc.yml` or in LIVE is copied to `.cache/executed/` and run there by pytest and
+   nbmake.
 2. The executed copies fill Jupyter Book's cache, so the pages show exactly the outputs that were tested.
 3. Jupyter Book writes `_build/html`; any warning stops it.
 
@@ -34,6 +35,7 @@ EXECUTED = ROOT / ".cache" / "executed"
 TIMES = EXECUTED / "times.json"
 PAGES = ROOT / "_build" / "html"
 OUTPUT_CACHE = ROOT / "_build" / ".jupyter_cache"
+LIVE = ["notebooks/playground.ipynb"]  # run with the others, but no pages: their widgets need a kernel
 IN_CI = os.environ.get("CI", "").lower() == "true"
 
 
@@ -43,7 +45,7 @@ def main() -> None:
         shutil.rmtree(EXECUTED, ignore_errors=True)
         shutil.rmtree(PAGES.parent, ignore_errors=True)
     notebooks = notebooks_in_toc()
-    times = execute(notebooks)
+    times = execute([*notebooks, *LIVE])
     write_execution_table(times)
     stamp = PAGES / ".digest"
     inputs = digest_of_pages(notebooks)

@@ -32,9 +32,9 @@ def code_cells_that(fault, name: str, folder: Path = ROOT) -> list[int]:
     return [n for n, cell in enumerate(cells(name, folder)) if cell.cell_type == "code" and fault(cell)]
 
 
-def load_normaliser():
-    """book/normalise.py is a script beside the book, not part of an installed package."""
-    spec = importlib.util.spec_from_file_location("normalise", ROOT / "book" / "normalise.py")
+def load_script(name: str):
+    """The scripts in book/ stand beside the pages and are not part of an installed package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "book" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -43,13 +43,15 @@ def load_normaliser():
 # ---- as committed ------------------------------------------------------------------------------------
 
 
-def test_toc_names_every_notebook_and_no_other():
+def test_toc_names_every_notebook_that_is_a_page_and_no_other():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
     named = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
     missing = [file for file in named if not any(ROOT.glob(f"{file}.*"))]
-    forgotten = {name.removesuffix(".ipynb") for name in NOTEBOOKS} - named
+    live = load_script("build").LIVE
+    forgotten = {name.removesuffix(".ipynb") for name in NOTEBOOKS if name not in live} - named
     assert not missing, f"_toc.yml names files that do not exist: {missing}"
     assert not forgotten, f"_toc.yml does not name these notebooks: {forgotten}"
+    assert not named & {name.removesuffix(".ipynb") for name in live}, "a widget would be dead in a page"
 
 
 @each_notebook
@@ -68,7 +70,7 @@ def test_ids_are_present_and_unique(name):
 @each_notebook
 def test_normalised(name):
     text = (ROOT / name).read_text()
-    assert load_normaliser().normalised(text) == text, "run `python book/normalise.py`"
+    assert load_script("normalise").normalised(text) == text, "run `python book/normalise.py`"
 
 
 def test_normaliser_removes_what_a_session_leaves():
@@ -77,14 +79,14 @@ def test_normaliser_removes_what_a_session_leaves():
     twin = nbformat.v4.new_code_cell("1 + 1", id="def")
     mine = {"kernelspec": {"display_name": "Mine", "name": "mine"}, "path": "/home/me"}
     dirty = nbformat.v4.new_notebook(cells=[cell, twin], metadata=mine)
-    once = load_normaliser().normalised(nbformat.writes(dirty))
+    once = load_script("normalise").normalised(nbformat.writes(dirty))
     clean = nbformat.reads(once, as_version=4)
     assert clean.metadata.kernelspec.name == "python3"
     assert "path" not in clean.metadata
     assert clean.cells[0].metadata == {"tags": ["hide-input"]}
     assert clean.cells[0].outputs == []
     assert clean.cells[0].id != clean.cells[1].id
-    assert load_normaliser().normalised(once) == once
+    assert load_script("normalise").normalised(once) == once
 
 
 @each_notebook
