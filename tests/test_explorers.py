@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from built_book import PAGES, built_pages
 from PIL import Image
-from test_pages import AXE_RULES
+from test_pages import AXE_RULES, WEIGHT, Visit
 
 from geoclip_lite.explorers import Control, Curves, Drawing, Explorer, Strip, drawings
 from geoclip_lite.explorers.panels import COLUMNS, SIDE
@@ -227,3 +228,35 @@ def test_it_is_accessible_and_fits(page_with, width, scheme):
     found = Axe().run(page, options=AXE_RULES).response["violations"]
     assert not [(rule["id"], [node["target"] for node in rule["nodes"]]) for rule in found]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+# --- in the book ----------------------------------------------------------------------------------
+
+MOST_BYTES_OF_A_PAGE = 1_200_000
+WITH_EXPLORERS = [page for page in built_pages() if 'class="gcl"' in (PAGES / page).read_text()]
+
+
+def test_eight_chapters_have_an_explorer():
+    numbers = {page.removeprefix("notebooks/")[:2] for page in WITH_EXPLORERS}
+    assert numbers == {"01", "03", "04", "05", "06", "07", "08", "09"}
+
+
+@pytest.mark.parametrize("page", WITH_EXPLORERS or ["no book: run `make book` first"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_every_explorer_of_the_book_moves(browser, site, page, scheme, width):
+    with Visit(browser, f"{site}/{page}", site, scheme, width) as visit:
+        explorers = visit.page.locator(".gcl")
+        for explorer in explorers.all():
+            first = explorer.inner_text()
+            control = explorer.locator("input, select").first
+            control.focus()
+            visit.page.keyboard.press("ArrowDown" if control.evaluate("c => c.type") != "range" else "End")
+            by_keyboard = explorer.inner_text()
+            assert by_keyboard != first, "the arrow keys change nothing"
+            slider = explorer.locator("input[type=range]")
+            if slider.count():
+                box = slider.first.bounding_box()
+                slider.first.click(position={"x": box["width"] / 2, "y": box["height"] / 2})
+                assert explorer.inner_text() not in (first, by_keyboard), "the mouse changes nothing"
+        assert not visit.complaints
+        assert visit.page.evaluate(WEIGHT) < MOST_BYTES_OF_A_PAGE
