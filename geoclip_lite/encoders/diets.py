@@ -12,10 +12,11 @@ from types import ModuleType
 import numpy as np
 
 from geoclip_lite.datasets import clevr_like, shapes, things
+from geoclip_lite.datasets.products import web
 from geoclip_lite.scenes import Scene, SceneObject
 
 # In whose style a caption is phrased where it is not in its own world's.
-OTHER_STYLE = {shapes: clevr_like, clevr_like: shapes, things: shapes}
+OTHER_STYLE = {shapes: clevr_like, clevr_like: shapes, things: shapes, web: shapes}
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ DIETS = {
     "mini-single": Diet(objects=(1,), steps=1000),
     "mini-pairs": Diet(objects=(1, 2), drop_object=0.25, steps=1250),
     "mini-things": Diet(objects=(1,), other_style=0.5, steps=800, worlds=(things,), batch=160),
+    "mini-products": Diet(
+        objects=(1,), drop_attribute=0.0, drop_noun=0.05, steps=800, worlds=(web,), batch=160
+    ),
 }
 
 

@@ -1,0 +1,36 @@
+"""Adapters: moving a frozen encoder's vectors to a new domain.
+
+pairs      training pairs, and splits that share no picture
+recipes    every choice about an adapter in one place
+heads      the adapters themselves: residual, or not
+losses     open_clip's loss with several right answers, the margin loss, two penalties
+batches    which pairs meet: at random, or with mined hard negatives
+training   many runs as one batched computation
+peers      zero-shot, ridge, Procrustes, a cache: what needs no training
+unfreezing training a part of the encoder itself
+"""
+
+from geoclip_lite.adapters.heads import Adapter
+from geoclip_lite.adapters.losses import MultiPositiveClipLoss, distortion, drift
+from geoclip_lite.adapters.pairs import Pairs, refuse_shared
+from geoclip_lite.adapters.peers import PEERS, Adapts, Cache, Mapped, ZeroShot
+from geoclip_lite.adapters.recipes import Recipe
+from geoclip_lite.adapters.training import Check, Fitted, fit
+
+__all__ = [
+    "PEERS",
+    "Adapter",
+    "Adapts",
+    "Cache",
+    "Check",
+    "Fitted",
+    "Mapped",
+    "MultiPositiveClipLoss",
+    "Pairs",
+    "Recipe",
+    "ZeroShot",
+    "distortion",
+    "drift",
+    "fit",
+    "refuse_shared",
+]
