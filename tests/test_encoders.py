@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from geoclip_lite import encoders
 from geoclip_lite.encoders import Stored, TextWarning, WeightsError, load_encoder, load_mini, mini
+from geoclip_lite.encoders.diets import DIETS
 from geoclip_lite.encoders.templates import CLIP_TEMPLATES, encode_with_templates
 from geoclip_lite.encoders.tokenizer import PAD, START, UNKNOWN, WordTokenizer
 from geoclip_lite.files import sha256, write_atomically
@@ -205,7 +206,7 @@ def test_a_name_like_no_other_lists_what_there_is():
         load_encoder("qqq")
 
 
-@pytest.mark.parametrize("name", ["mini-single", "mini-pairs", "mini-things"])
+@pytest.mark.parametrize("name", DIETS)
 def test_shipped_weights_are_small_and_what_their_checksum_says(name):
     path = encoders.WEIGHTS / f"{name}.safetensors"
     assert sha256(path) == encoders.shipped()[name]

@@ -26,7 +26,7 @@ from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from geoclip_lite.encoders import TextWarning, WeightsError, best_device, hub, load_encoder
+from geoclip_lite.encoders import TextWarning, WeightsError, best_device, hub, load_encoder, shipped
 from geoclip_lite.encoders.__main__ import main
 from geoclip_lite.encoders.pretrained import load_open_clip
 
@@ -223,7 +223,7 @@ def test_the_wrong_activation_is_an_error_before_any_download(name, instead, mon
         ("ViT-B-32/nothing-like-it", "it has: openai, .*'ViT-B-32/PATH'"),
         ("ViT-B-16-SigLIP", "it has: webli .*'ViT-B-16-SigLIP/TAG'"),
         ("ViT-M-16", "it has: none"),
-        ("no-such-thing", "known: mini-single, mini-pairs, mini-things and ARCHITECTURE/TAG"),
+        ("no-such-thing", f"known: {', '.join(shipped())} and ARCHITECTURE/TAG"),
     ],
 )
 def test_a_name_that_there_is_not_leads_to_one_that_there_is(name, said):

@@ -11,6 +11,7 @@ import pytest
 from geoclip_lite import composition, encoders, results
 from geoclip_lite.datasets import shapes, things
 from geoclip_lite.encoders import templates
+from geoclip_lite.encoders.diets import DIETS
 from geoclip_lite.results import Claim
 from geoclip_lite.retrieval import Gallery
 
@@ -122,7 +123,7 @@ def shipped_seed(name):
     return encoders.load_encoder(name).recipe["seed"]
 
 
-@pytest.mark.parametrize("name", ["mini-single", "mini-pairs", "mini-things"])
+@pytest.mark.parametrize("name", DIETS)
 def test_shipped_weights_are_the_chosen_run(name, monkeypatch):
     """The rule, by hand: the median of three; and the file is that run's."""
     runs = results.read("training").query("encoder == @name").sort_values("validation recall")

@@ -62,9 +62,9 @@ def drift(adapted: Vectors, frozen: Vectors) -> Scalar:
 def distortion(images: Vectors, texts: Vectors, frozen: Vectors, neighbours: int = NEIGHBOURS) -> Scalar:
     """Cross-modal distortion within neighbourhoods: mean of (cos(v_i, v_j) - cos(t_i, t_j))^2.
 
-    j runs over the nearest neighbours of i among the frozen pictures of the batch, so that what counts as near
-    does not change while training. The paper proposes such a penalty as future work (section 7) and gives no
-    formula; this is the plainest one.
+    j runs over the nearest neighbours of i among the frozen pictures of the batch, so that what counts as
+    near does not change while training. The paper proposes such a penalty as future work (section 7) without
+    a formula; this is the plainest one.
 
     Args:
         frozen: pictures before adapting.

@@ -40,7 +40,7 @@ def load_encoder(name: str, *, device: torch.device | str | None = None) -> Mini
     """The encoder of this name, ready to use.
 
     Args:
-        name: "mini-single", "mini-pairs" or "mini-things", the minis that come with the package;
+        name: of a mini that comes with the package ("mini-pairs", see `shipped`);
             "ARCHITECTURE/TAG" or "ARCHITECTURE/PATH" for a model of open_clip with published weights or a
             file of them ("ViT-B-32-quickgelu/openai", "ViT-B-32//data/my.safetensors"); or the path of a mini
             of your own.
