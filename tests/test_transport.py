@@ -112,8 +112,8 @@ def fourfold_loop(costs, left, right, plan, alpha):
     (n, m), total = costs.shape, 0.0
     for i, j in product(range(n), range(m)):
         total += (1 - alpha) * costs[i, j] * plan[i, j]
-        for k, l in product(range(n), range(m)):  # noqa: E741
-            total += alpha * (left[i, k] - right[j, l]) ** 2 * plan[i, j] * plan[k, l]
+        for p, q in product(range(n), range(m)):
+            total += alpha * (left[i, p] - right[j, q]) ** 2 * plan[i, j] * plan[p, q]
     return float(total)
 
 
