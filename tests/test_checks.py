@@ -1,5 +1,6 @@
 """Exercises that answer: solutions pass, plausible mistakes get the right words, stubs are derived."""
 
+import math
 from collections import Counter
 from fractions import Fraction
 from itertools import permutations, product
@@ -68,6 +69,15 @@ def test_unmarked_solutions_are_refused(text):
 
 def normalised(x):
     return x / x.norm(dim=1, keepdim=True)
+
+
+def matches(pictures, titles):
+    pairs = list(zip(pictures, titles, strict=True))
+    return torch.tensor([[float(p == q or t == u) for q, u in pairs] for p, t in pairs])
+
+
+def shares(match):
+    return match / match.sum(1, keepdim=True)
 
 
 def unsorted(scenes):
@@ -187,6 +197,26 @@ def stepped(before, after, noise, sign=1):
 
 
 MISTAKES = [
+    (checks.residual, lambda x, f, a: x + a * f(x), "length 1"),
+    (checks.residual, lambda x, f, a: normalised(f(x)), "two-tower"),
+    (checks.residual, lambda x, f, a: normalised((1 - a) * x + a * f(x)), "blends"),
+    (checks.residual, lambda x, f, a: normalised(x + a * normalised(f(x))), "normalised residual"),
+    (checks.residual, lambda x, f, a: normalised(x + a * f(x))[:1], "one row per vector"),
+    (checks.residual, lambda x, f, a: x, "differ"),
+    (checks.shared_targets, lambda p, t: torch.eye(len(t)), "plain target"),
+    (checks.shared_targets, lambda p, t: matches(p, t).double(), "sum to 1"),
+    (checks.shared_targets, lambda p, t: shares(matches(range(len(t)), t)), "Equal pictures count too"),
+    (checks.shared_targets, lambda p, t: shares(matches(p, t))[:1], "matrix of shape"),
+    (checks.shared_targets, lambda p, t: shares(matches(p, t)).flip(0), "differ"),
+    (checks.clamped_scale, lambda s: (math.exp(s), math.exp(s)), "at most 100"),
+    (checks.clamped_scale, lambda s: (min(math.exp(s), 100), math.exp(s)), "slope there"),
+    (checks.clamped_scale, lambda s: (min(math.exp(s), 100), 1.0), "the slope is"),
+    (checks.clamped_scale, lambda s: min(math.exp(s), 100), "two numbers"),
+    (checks.least_cosine, lambda a: 1 / math.sqrt(1 + a**2), "right angle"),
+    (checks.least_cosine, lambda a: 1 - a, "how short"),
+    (checks.least_cosine, lambda a: 1.0, "does not turn"),
+    (checks.least_cosine, lambda a: math.sqrt(max(0, 1 - a**2)), "opposite"),
+    (checks.least_cosine, lambda a: 0.5, "can be reached"),
     (checks.push, lambda q, v, s: q + s[:, None] * v, "length 1"),
     (checks.push, lambda q, v, s: (q + s[:, None] * v) / (q + s[:, None] * v).norm(), "whole matrix"),
     (checks.push, lambda q, v, s: pushed(q, -v, s), "backwards"),

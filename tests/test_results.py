@@ -8,12 +8,12 @@ from functools import partial
 import pandas as pd
 import pytest
 
-from geoclip_lite import composition, encoders, results
+from geoclip_lite import composition, encoders, metrics, results
 from geoclip_lite.datasets import shapes, things
 from geoclip_lite.encoders import templates
 from geoclip_lite.encoders.diets import DIETS
 from geoclip_lite.results import Claim
-from geoclip_lite.retrieval import Gallery
+from geoclip_lite.retrieval import Gallery, shortlist
 
 
 @pytest.fixture
@@ -243,3 +243,19 @@ def test_steered_averages_can_be_measured_again(monkeypatch):
     found = script_of.shortlist(setting.merged(0.3), setting.images, 10)
     for metric, value in script_of.figures(found, setting).items():
         assert float(value) == pytest.approx(table.value[metric], abs=0.02)
+
+
+def test_the_ends_of_the_adapters_ladder_can_be_measured_again(monkeypatch):
+    script_of, encoder = script("adapters", monkeypatch), encoders.load_encoder("mini-products")
+    table = results.read("adapters")
+    table = table[(table.part == "ladder") & (table.seed == shipped_seed(encoder.name))]
+    queries, right = script_of.asked()
+    gallery = encoder.encode_images(script_of.catalogue("gallery")[1])
+    texts = encoder.encode_texts([query.text for query in queries])
+    for arm, vectors in (("zero-shot", (texts, gallery)), ("keywords in titles", script_of.keywords())):
+        found = metrics.evaluate(shortlist(*vectors, 100), right)
+        expected = table[table.arm == arm].drop_duplicates("kind").set_index("kind")
+        for kind in expected.index:
+            rows = [kind in ("all", query.kind) for query in queries]
+            for metric in ("R@1", "R@10", "MRR"):
+                assert found[metric][rows].mean() == pytest.approx(expected[metric][kind], abs=0.011)

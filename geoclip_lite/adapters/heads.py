@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from geoclip_lite.adapters.recipes import Recipe
 
 Vectors = Float[Tensor, "items dim"]
-MAX_SCALE = log(100)  # CLIP's clamp: the temperature stays above 0.01
+# The temperature stays above 0.01, as in CLIP. Trainers clamp the parameter itself after each step: a clamp
+# within the loss has no gradient above its bound, and a parameter that got there would stay there.
+MAX_SCALE = log(100)
 
 
 class Adapter(nn.Module):
@@ -46,7 +48,7 @@ class Adapter(nn.Module):
 
     def forward(self, images: Vectors, texts: Vectors) -> tuple[Vectors, Vectors, Float[Tensor, ""]]:
         """Adapted pictures and texts, and the factor before their cosines."""
-        return self.images(images), self.texts(texts), self.scale.clamp(max=MAX_SCALE).exp()
+        return self.images(images), self.texts(texts), self.scale.exp()
 
     def _adapted(self, vectors: Vectors, head: nn.Module) -> Vectors:
         if vectors.shape[-1] != self.dim:

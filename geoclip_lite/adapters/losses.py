@@ -69,7 +69,12 @@ def distortion(images: Vectors, texts: Vectors, frozen: Vectors, neighbours: int
     Args:
         frozen: pictures before adapting.
         neighbours: of each picture.
+
+    Raises:
+        ValueError: a batch that has no more pictures than a neighbourhood.
     """
+    if len(frozen) <= neighbours:
+        raise ValueError(f"distortion: {neighbours} neighbours need a batch of more than {neighbours}")
     near = (
         (frozen @ frozen.mT - 2 * torch.eye(len(frozen), dtype=frozen.dtype)).topk(neighbours, dim=-1).indices
     )

@@ -33,7 +33,7 @@ class Recipe:
             that alpha alone says how far a vector can move.
         hidden: units of the hidden layer.
         start: of f's last layer: PyTorch's default, zero (training starts at the identity), or a tenth.
-        learning_rate: of AdamW.
+        learning_rate: of Adam.
         steps: of training.
         batch: pairs in a step.
         temperature: at the start; it is learned too, down to 0.01 (CLIP's clamp).
@@ -79,6 +79,9 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, got {value}")
+        for name in ("margin", "drift_penalty", "distortion_penalty"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or above, got {getattr(self, name)}")
         if self.batch < 2:
             raise ValueError(f"batch must be at least 2, or there is no wrong answer in it, got {self.batch}")
         self._check_together()

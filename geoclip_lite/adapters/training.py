@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from geoclip_lite.adapters import losses
 from geoclip_lite.adapters.batches import mine, mined_rows, mined_triplets, random_rows, random_wrong
-from geoclip_lite.adapters.heads import Adapter
+from geoclip_lite.adapters.heads import MAX_SCALE, Adapter
 from geoclip_lite.adapters.pairs import Pairs, refuse_shared
 from geoclip_lite.adapters.recipes import Recipe
 
@@ -132,6 +132,7 @@ class Runs:
             optimizer.zero_grad()
             loss.sum().backward()  # runs share no weight, so each gets the gradient of its own loss
             optimizer.step()
+            self.weights["scale"].data.clamp_(max=MAX_SCALE)
             self.book.lost(~loss.isfinite())
             if step % CHECK_EVERY == 0 or step == self.shared.steps:
                 self._look(step, loss.detach())
@@ -185,9 +186,11 @@ class Runs:
             mined_triplets(t.detach(), v.detach(), self.train_pairs.text_of[r], kind, float(margin))
             for t, v, r, margin in zip(texts, images, rows, margins, strict=True)
         ]
+        # Miners know of texts that are alike, but not of pictures that are.
+        kept = [[of[~right[a, n]] for of in (a, p, n)] for (a, p, n), right in zip(found, match, strict=True)]
         each = [
             (margin - (t[a] * v[p]).sum(1) + (t[a] * v[n]).sum(1)).clamp(min=0).sum() / max(1, len(a))
-            for t, v, (a, p, n), margin in zip(texts, images, found, margins, strict=True)
+            for t, v, (a, p, n), margin in zip(texts, images, kept, margins, strict=True)
         ]
         return torch.stack(each)
 
@@ -240,7 +243,8 @@ class Book:
     def enter(self, step: int, loss: PerRun, score: PerRun, drift: PerRun, weights: Stacked) -> None:
         """A look at all runs: keeps the states that are to be kept."""
         finite = [weight.reshape(len(weight), -1).isfinite().all(1) for weight in weights.values()]
-        self._end(self.going & ~torch.stack(finite).all(0), "diverged")
+        # Weights that are finite may still be so large that what they give is not.
+        self._end(self.going & ~torch.stack([*finite, drift.isfinite()]).all(0), "diverged")
         better = score > self.best
         keep = self.going & (better if self.patience else torch.ones_like(better))
         self._store(keep, weights)
@@ -266,10 +270,10 @@ class Book:
 def mean_reciprocal_rank(
     texts: Float[Tensor, "pairs dim"], images: Float[Tensor, "pairs dim"], match: Bool[Tensor, "pairs pairs"]
 ) -> Float[Tensor, ""]:
-    """Mean of 1 / rank of the best right image; wrong images with its score count as before it."""
+    """Mean of 1 / rank of the best right image; wrong images with its score, or NaN, count as before it."""
     scores = texts @ images.mT
     right = scores.masked_fill(~match, -torch.inf).amax(-1, keepdim=True)
-    before = ((scores >= right) & ~match).sum(-1)
+    before = (~(scores < right) & ~match).sum(-1)
     return (1 / (1 + before)).mean()
 
 

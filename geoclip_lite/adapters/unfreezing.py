@@ -74,10 +74,11 @@ def unfreeze(
         rows = random_rows(len(pairs), batch, generator)
         images = F.normalize(model.visual(to_input(pixels[rows])), dim=-1)
         texts = F.normalize(embed_tokens(model, tokens[rows]), dim=-1)
-        loss = info_nce(images, texts, model.logit_scale.clamp(max=MAX_SCALE).exp(), pairs.match(rows))
+        loss = info_nce(images, texts, model.logit_scale.exp(), pairs.match(rows))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        model.logit_scale.data.clamp_(max=MAX_SCALE)
     recipe = encoder.recipe | {"unfrozen": part, "steps": steps, "learning_rate": learning_rate, "seed": seed}
     return MiniClip(f"{encoder.name}, {part} trained", model.requires_grad_(False), encoder.tokenizer, recipe)
 

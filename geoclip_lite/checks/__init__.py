@@ -1,5 +1,6 @@
 """Exercises that answer: `checks.hit_at_k(your_function)` says in words what is wrong."""
 
+from geoclip_lite.checks.adapting import clamped_scale, least_cosine, residual, shared_targets
 from geoclip_lite.checks.bottleneck import folds_by_image, overlap, rotation
 from geoclip_lite.checks.feedback import Feedback
 from geoclip_lite.checks.fused import best_step, gw_by_products, semi_relaxed
@@ -24,12 +25,14 @@ __all__ = [
     "best_picture",
     "best_step",
     "ceiling",
+    "clamped_scale",
     "csls_bias",
     "encode_with_templates",
     "expected_hit",
     "folds_by_image",
     "gw_by_products",
     "hit_at_k",
+    "least_cosine",
     "match_or_leave",
     "max_sim",
     "merge",
@@ -39,9 +42,11 @@ __all__ = [
     "prices",
     "push",
     "random_step",
+    "residual",
     "retrieve",
     "rotation",
     "semi_relaxed",
+    "shared_targets",
     "steer_then_merge",
     "tipping_point",
     "value_path",

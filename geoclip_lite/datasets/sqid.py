@@ -49,7 +49,7 @@ COLUMNS = {
     EXAMPLES: ("query", "query_id", "product_id", "esci_label", *SUBSET),
     TITLES: ("product_id", "product_title", "product_locale"),
 }
-BATCH = 4096  # rows in memory beside the matrices that they go into
+BATCH, BUFFER = 1024, 2**20  # rows and bytes in memory beside the matrices that they go into
 Missing = Literal["refuse", "skip"]
 Examples = dict[str, list[str]]  # column -> its values
 Titles = dict[str, str]  # product -> title
@@ -160,7 +160,7 @@ class Sqid:
 def read(folder: Path | str, missing: Missing = "refuse") -> Sqid:
     """SQID from the four files in a folder: all products with a picture, and all queries.
 
-    The whole of it takes about 1.1 GB of memory. Vectors are scaled to unit length.
+    The whole of it takes about 1.2 GB of memory. Vectors are scaled to unit length.
 
     Args:
         missing: what becomes of queries and products that one file has and another lacks: "refuse" raises,
@@ -339,8 +339,9 @@ def _block(column: pa.Array, ids: list[str], name: str) -> Float[Tensor, "rows d
     import pyarrow.compute as pc
 
     lengths = _lengths(column)
-    odd = (lengths != lengths[0]) | (lengths == 0)
-    if odd.any():
+    if not lengths.all():
+        raise ValueError(f"{name} is missing for {ids[int(lengths.argmin())]}")
+    if (odd := lengths != lengths[0]).any():
         row = int(odd.argmax())
         raise ValueError(_ragged(name, ids[row], lengths[row], lengths[0]))
     flat = pc.list_flatten(column).to_numpy(zero_copy_only=False).astype(np.float32)
@@ -395,7 +396,7 @@ def _opened(path: Path) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
     except pa.ArrowInvalid as error:
         raise ValueError(
             f"{path} is no Parquet file ({error}): if it has some hundred bytes, it is a pointer of Git LFS "
