@@ -13,12 +13,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from index_processes import DIM, units
 
 from geoclip_lite.index import BadFilterError, BadInputError, VectorStoreError, field
 from geoclip_lite.index.filters import AllOf, AnyOf, Compare, Filter, Not, OneOf
 from geoclip_lite.retrieval import unit_rows
 
-DIM, ENCODER = 16, "0123abcd"
+ENCODER = "0123abcd"
 KINDS = {"brand": str, "price": float, "year": int, "new": bool, "order": int}
 BRANDS = [
     "acme",
@@ -32,11 +33,6 @@ BRANDS = [
     "a\nb\tc",
     "%_",
 ]
-
-
-def units(rows, dim=DIM, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return unit_rows(torch.randn(rows, dim, generator=generator), "rows")
 
 
 def clustered(rows, dim, seed):

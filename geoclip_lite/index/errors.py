@@ -33,3 +33,7 @@ class UnavailableError(VectorStoreError, OSError):
 
 class MissingPackageError(VectorStoreError, ImportError):
     """The store needs a package that is not installed."""
+
+
+class IndexWarning(UserWarning):
+    """Something that can be built anew was damaged or lost. Answers stay right, but may take longer."""

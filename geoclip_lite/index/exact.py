@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from geoclip_lite.index.base import Abilities, Found, Rows, Schema
 from geoclip_lite.index.filters import Filter, mask
@@ -69,12 +70,47 @@ class Table:
         self.alive.extend([True] * len(kept))
         self.places |= {name: start + number for number, name in enumerate(kept)}
 
-    def passing(self, where: Filter | None) -> Bool[np.ndarray, " rows"]:
-        """Which rows are alive and pass."""
-        alive = self.alive.filled
-        if where is None:
-            return alive.copy()
-        return alive & mask(where, {name: column.filled for name, column in self.columns.items()})
+    def view(self, where: Filter | None = None) -> View:
+        """The rows as they are now, and which of them are alive and pass."""
+        passing = self.alive.filled.copy()
+        if where is not None:
+            passing &= mask(where, {name: column.filled for name, column in self.columns.items()})
+        return View(self.columns["id"].filled, self.vectors.filled, self.stamps.filled, passing)
+
+
+@dataclass(frozen=True)
+class View:
+    """Rows to search. It stays as it is while the table grows.
+
+    Args:
+        stamps: rising.
+        passing: which of the rows may be found.
+    """
+
+    ids: Shaped[np.ndarray, " rows"]
+    vectors: Float[np.ndarray, "rows dim"]
+    stamps: Int[np.ndarray, " rows"]
+    passing: Bool[np.ndarray, " rows"]
+
+    def after(self, start: int) -> View:
+        """The rows from a place on."""
+        return View(self.ids[start:], self.vectors[start:], self.stamps[start:], self.passing[start:])
+
+    def best(self, queries: Float[np.ndarray, "queries dim"], k: int) -> list[Found]:
+        """The k best of the rows that pass, or all of them."""
+        n_passing = int(self.passing.sum())
+        few = n_passing < GATHER_BELOW * len(self.passing)
+        vectors, ids = (
+            (self.vectors[self.passing], self.ids[self.passing]) if few else (self.vectors, self.ids)
+        )
+        found, step = [], max(1, SCORES_AT_ONCE // max(1, len(vectors)))
+        for block in (queries[start : start + step] for start in range(0, len(queries), step)):
+            scores = block @ vectors.T
+            if n_passing < len(vectors):
+                scores[:, ~self.passing] = -np.inf
+            for row, places in zip(scores, _top(scores, min(k, n_passing)), strict=True):
+                found.append((ids[places].tolist(), row[places].tolist()))
+        return found
 
 
 class Exact:
@@ -113,8 +149,8 @@ class Exact:
     def remove(self, where: Filter) -> None:
         """Deletes the rows that pass."""
         with self._lock:
-            table = self._refresh()
-            ids = table.columns["id"].filled[table.passing(where)].tolist()
+            view = self._refresh().view(where)
+            ids = view.ids[view.passing].tolist()
             if self.journal is not None:
                 self.journal.strike(ids)
                 return
@@ -125,13 +161,13 @@ class Exact:
     def count(self, where: Filter | None) -> int:
         """How many rows pass."""
         with self._lock:
-            return int(self._refresh().passing(where).sum())
+            return int(self._refresh().view(where).passing.sum())
 
     def read(self, where: Filter) -> Rows:
         """The rows that pass."""
         with self._lock:
             table = self._refresh()
-            places = table.passing(where).nonzero()[0]
+            places = table.view(where).passing.nonzero()[0]
             values = {name: column.filled[places].tolist() for name, column in table.columns.items()}
             ids = tuple(values.pop("id"))
             return Rows(ids, torch.from_numpy(table.vectors.filled[places]), values)
@@ -152,10 +188,8 @@ class Exact:
     def nearest(self, queries: Float[np.ndarray, "queries dim"], k: int, where: Filter | None) -> list[Found]:
         """The true nearest rows."""
         with self._lock:
-            table = self._refresh()
-            passing = table.passing(where)
-            vectors, ids = table.vectors.filled, table.columns["id"].filled
-        return _best(queries, vectors, passing, ids, k)
+            view = self._refresh().view(where)
+        return view.best(queries, k)
 
     # --- the rest ---
 
@@ -176,29 +210,6 @@ class Exact:
     def close(self) -> None:
         """Gives the memory back."""
         self._table = Table(self.schema)
-
-
-def _best(
-    queries: Float[np.ndarray, "queries dim"],
-    vectors: Float[np.ndarray, "rows dim"],
-    passing: Bool[np.ndarray, " rows"],
-    ids: np.ndarray,
-    k: int,
-) -> list[Found]:
-    """The k best of the rows that pass, for each query."""
-    n_passing = int(passing.sum())
-    if n_passing < GATHER_BELOW * len(passing):
-        vectors, ids, passing = vectors[passing], ids[passing], np.ones(n_passing, bool)
-    k, found = min(k, n_passing), []
-    step = max(1, SCORES_AT_ONCE // max(1, len(vectors)))
-    for block in (queries[start : start + step] for start in range(0, len(queries), step)):
-        scores = block @ vectors.T
-        if n_passing < len(passing):
-            scores[:, ~passing] = -np.inf
-        places = _top(scores, k)
-        for row, order in enumerate(places):
-            found.append((ids[order].tolist(), scores[row, order].tolist()))
-    return found
 
 
 def _top(scores: Float[np.ndarray, "queries rows"], k: int) -> Int[np.ndarray, "queries k"]:

@@ -80,4 +80,10 @@ def _lance(place: str, wish: Wish, patience: float) -> Store:
     return Lance(Path(place), wish, patience)
 
 
-OPENERS = {"exact": _exact, "lance": _lance}
+def _faiss(place: str, wish: Wish, patience: float) -> Store:
+    from geoclip_lite.index import hnsw
+
+    return hnsw.Hnsw(Journal(Ledger(Path(place), "faiss", wish, (*TABLES, *hnsw.TABLES), patience)))
+
+
+OPENERS = {"exact": _exact, "faiss": _faiss, "lance": _lance}
