@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from index_processes import DIM, batch, process, units, write
 
-from geoclip_lite.index import BadFilterError, BadInputError, VectorStoreError, field
+from geoclip_lite.index import BadFilterError, BadInputError, VectorStoreError, field, search_objects
 from geoclip_lite.index.filters import AllOf, AnyOf, Compare, Filter, Not, OneOf
 from geoclip_lite.retrieval import unit_rows
 
@@ -190,6 +190,42 @@ def test_ids_may_hold_anything_printable(begin):
         assert index.count(field("id") == name) == 1
         index.delete([name])
         assert len(index) == len(ids) - number - 1
+
+
+# --- objects --------------------------------------------------------------------------------------
+
+
+def image_scores(phrases, objects, images):
+    """Max-sim by its formula: the mean over phrases of the best cosine in the image."""
+    cosines = phrases @ objects.T
+    return {
+        name: float(cosines[:, [n for n, other in enumerate(images) if other == name]].amax(1).mean())
+        for name in set(images)
+    }
+
+
+def test_images_are_found_by_their_objects(begin):
+    index, objects = begin(fields={"image": str, "year": int}), clustered(400, DIM, seed=2)
+    images, years = [f"image {n * n % 97}" for n in range(400)], [n % 2 for n in range(400)]
+    index.upsert([f"object {n}" for n in range(400)], objects, {"image": images, "year": years})
+    for seed, where, passing in ((1, None, [0, 1]), (2, None, [0, 1]), (3, field("year") == 1, [1])):
+        phrases, numbers = units(3, seed=seed), [n for n in range(400) if years[n] in passing]
+        expected = image_scores(phrases, objects[numbers], [images[n] for n in numbers])
+        for k in (1, 5, 1000):
+            hits = search_objects(index, 3 * phrases, k, where=where)
+            best = sorted(expected, key=lambda name: -expected[name])[:k]
+            assert hits.ids[0] == tuple(best)
+            assert hits.scores[0].tolist() == pytest.approx([expected[name] for name in best], abs=1e-5)
+
+
+def test_objects_need_a_field_for_their_image(kept):
+    for wrong in ("picture", "year"):
+        with pytest.raises(
+            BadInputError, match=f"image must name a field of type str, got '{wrong}': .* brand"
+        ):
+            search_objects(kept, units(2), 3, image=wrong)
+    with pytest.raises(BadInputError, match="k must be"):
+        search_objects(kept, units(2), 0, image="brand")
 
 
 # --- what no store sees ---------------------------------------------------------------------------

@@ -46,7 +46,7 @@ else:
 def way_to_be_alone() -> list[str]:
     """How namespaces can be had here; if not at all, a skip, or a failure where the run must be complete."""
     if importlib.util.find_spec("milvus") is None or importlib.util.find_spec("pymilvus") is None:
-        cannot("milvus and pymilvus are not installed: pip install 'geoclip-lite[milvus]'")
+        cannot("milvus and pymilvus are not installed: requirements.txt has them")
     for way in WAYS:
         tried = shutil.which(way[0]) and subprocess.run([*way, "true"], capture_output=True).returncode == 0
         if tried:
