@@ -104,12 +104,16 @@ class Lance:
         """Nearly all of the nearest rows, with their exact cosines."""
         text = None if where is None else render(where, SQL)
         with self._named():
-            return [self._nearest(query, k, text) for query in queries]
+            wanted = min(k, self._table.count_rows(text))
+            return [self._nearest(query, k, text, wanted) for query in queries]
 
-    def _nearest(self, query: Float[np.ndarray, " dim"], k: int, where: str | None) -> Found:
+    def _nearest(self, query: Float[np.ndarray, " dim"], k: int, where: str | None, wanted: int) -> Found:
         search = self._table.search(query, vector_column_name="vector").distance_type("dot").limit(k)
         search = search.ef(max(BREADTH, REFINE * k)).refine_factor(REFINE).select(["id", "_distance"])
-        found = (search if where is None else search.where(where, prefilter=True)).to_arrow()
+        search = search if where is None else search.where(where, prefilter=True)
+        found = search.to_arrow()
+        if len(found) < wanted:  # a graph may run dry; scanning does not
+            found = search.bypass_vector_index().to_arrow()
         return found["id"].to_pylist(), (1 - found["_distance"].to_numpy()).tolist()
 
     def optimise(self) -> None:
@@ -184,7 +188,7 @@ class Lance:
         except VectorStoreError:
             raise
         except Exception as error:  # Lance reports most of what happens to it as RuntimeError
-            if damage := self._first_loss():
+            if damage := self._first_change():
                 raise DamagedError(f"{self.ledger.folder / damage}: restore the folder") from error
             advice = "run verify(), and see that the folder has room and may be written to"
             raise UnavailableError(f"{self.ledger.folder} cannot be used ({error}): {advice}") from error
