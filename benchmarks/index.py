@@ -1,6 +1,6 @@
 """The stores of an index side by side: exact numpy, faiss, LanceDB.
 
-    python benchmarks/index.py [--rows 20000 40000] [--dim 512] [--queries 100] [--stores exact faiss lance]
+    python benchmarks/index.py [--rows 10000 20000] [--dim 512] [--queries 200] [--stores exact faiss lance]
 
 The vectors are clustered, as those of encoders are. Each query is asked of all stores in turn, so that
 whatever else the machine does falls on all of them; a first round each is not counted. Latency is that of
@@ -29,7 +29,7 @@ from torch import Tensor
 from geoclip_lite.index import Hits, Index, field, open_index
 from geoclip_lite.retrieval import unit_rows
 
-CLUSTERS = 200
+ROWS_PER_CLUSTER = 100  # as many as are asked for: the last of them are hard to tell from other clusters
 BATCH = 5000
 K = 100
 PASSING, OF = 1, 50  # rows whose number modulo 50 is below 1
@@ -46,11 +46,11 @@ class Built:
     megabytes: float
 
 
-def vectors(rows: int, dim: int, seed: int) -> Tensor:
+def vectors(rows: int, dim: int, clusters: int, seed: int) -> Tensor:
     """Unit vectors around common centres, with noise as long as the centres themselves."""
     generator = torch.Generator().manual_seed(seed)
-    centres = torch.randn(CLUSTERS, dim, generator=torch.Generator().manual_seed(99))
-    which = torch.randint(CLUSTERS, (rows,), generator=generator)
+    centres = torch.randn(clusters, dim, generator=torch.Generator().manual_seed(99))
+    which = torch.randint(clusters, (rows,), generator=generator)
     return unit_rows(centres[which] + torch.randn(rows, dim, generator=generator), "rows")
 
 
@@ -135,8 +135,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    gallery = vectors(max(options.rows), options.dim, seed=0)
-    queries = vectors(options.queries, options.dim, seed=1)
+    clusters = max(options.rows) // ROWS_PER_CLUSTER
+    gallery = vectors(max(options.rows), options.dim, clusters, seed=0)
+    queries = vectors(options.queries, options.dim, clusters, seed=1)
     print(f"{options.dim} dimensions, k = {K}, {options.queries} queries, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         galleries = [gallery[:rows] for rows in sorted(options.rows)]

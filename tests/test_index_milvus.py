@@ -113,3 +113,13 @@ def test_a_missing_client_is_named(monkeypatch):
     monkeypatch.setattr("geoclip_lite.index.server.MilvusClient", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'geoclip-lite\[milvus\]'"):
         open_at(1)
+
+
+def test_without_the_right_to_namespaces_the_server_is_skipped_but_not_under_ci(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "WAYS", [["false"], ["no-such-command"]])
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="under CI=true, the server's tests must run"):
+        way_to_be_alone()
+    monkeypatch.setenv("CI", "")
+    with pytest.raises(pytest.skip.Exception):
+        way_to_be_alone()

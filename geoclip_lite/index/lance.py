@@ -36,7 +36,7 @@ except ImportError:  # an extra
 TABLES = ("CREATE TABLE files (path TEXT PRIMARY KEY, size INTEGER, sha256 TEXT) WITHOUT ROWID",)
 GRAPH_FROM = 1000  # rows; fewer are scanned
 NEIGHBOURS, BREADTH_OF_BUILD = 20, 150  # HNSW's m and ef_construction
-BREADTH = 300  # HNSW's ef, at least
+BREADTH = 1000  # HNSW's ef, at least. 100,000 x 512 in 1,000 clusters: recall@100 .998; with 300, .992
 REFINE = 3  # times k rows are rescored with their full vectors
 HINT = "latest_version_hint.json"  # the only file that Lance writes over; it can do without
 OLD = timedelta(hours=1)  # versions that no reader is in the middle of any more
