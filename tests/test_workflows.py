@@ -137,6 +137,18 @@ def test_ci_runs_for_main_and_for_pull_requests():
     assert workflow("ci")[ON] == {"push": {"branches": ["main"]}, "pull_request": None}
 
 
+def test_ci_keeps_the_contract_of_an_index_on_a_current_milvus():
+    job = workflow("ci")["jobs"]["milvus"]
+    image, _, version = job["env"]["IMAGE"].partition(":v")
+    pinned = re.search(r"^milvus==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert image == "milvusdb/milvus"
+    assert [*map(int, version.split("."))] > [*map(int, pinned[1].split("."))]
+    assert job["env"]["GEOCLIP_MILVUS_URI"].startswith("http://127.0.0.1:")
+    order = ["docker run", "make setup", "healthz", "tests/test_index_milvus.py"]
+    runs = "\n".join(step.get("run", "") for step in job["steps"])
+    assert sorted(order, key=runs.index) == order
+
+
 # ---- gpu ---------------------------------------------------------------------------------------------
 
 

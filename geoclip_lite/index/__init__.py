@@ -4,14 +4,16 @@
     index.upsert(ids, vectors, {"price": prices})
     hits = index.search(queries, k=100, where=field("price") < 20)
 
-filters  field: which rows a search may return
+opening  open_index: which store, by the place
 base     Schema, Rows, Hits, Abilities; Index, which checks everything before a store sees it
-exact    numpy: every row is looked at; the oracle
-lance    LanceDB in a folder, the default
-hnsw     faiss
-server   Milvus, for what outgrows a machine
+filters  field: which rows a search may return
 objects  search_objects: images by the vectors of their objects
 errors   what can go wrong, by name
+exact    numpy: every row is looked at; the oracle
+hnsw     faiss: the same with a graph
+lance    LanceDB in a folder, the default
+server   Milvus, for what outgrows a machine
+ledger, journal   what the folders of these have in common: a lock, whose vectors, rows with checksums
 """
 
 from geoclip_lite.index.base import Abilities, Hits, Index, Rows, Schema
@@ -27,6 +29,7 @@ from geoclip_lite.index.errors import (
     VectorStoreError,
 )
 from geoclip_lite.index.filters import Filter, field
+from geoclip_lite.index.objects import search_objects
 from geoclip_lite.index.opening import open_index
 
 __all__ = [
@@ -47,4 +50,5 @@ __all__ = [
     "VectorStoreError",
     "field",
     "open_index",
+    "search_objects",
 ]

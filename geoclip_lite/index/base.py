@@ -248,7 +248,7 @@ class Index:
             queries: of any length but zero, from the index's encoder.
             k: 1 to 10,000.
         """
-        k, where = _checked_k(k), self._checked_filter(where)
+        k, where = checked_k(k), self._checked_filter(where)
         queries = self._matrix(queries, "queries").numpy()
         found = [_ordered(ids, scores, k) for ids, scores in self._opened.nearest(queries, k, where)]
         ids, scores = zip(*found, strict=True)
@@ -286,7 +286,7 @@ class Index:
     def matching(self, name: str, values: Sequence[Value], where: Filter | None = None) -> Rows:
         """All rows whose field is one of the values (and which pass the filter), in any order."""
         blocks = [OneOf(name, some) for some in _blocks(tuple(values))]
-        parts = [self._opened.read(self._checked_filter(b & where if where else b)) for b in blocks]
+        parts = [self._opened.read(self._checked_filter(b if where is None else b & where)) for b in blocks]
         ids = tuple(name for part in parts for name in part.ids)
         fields = {f: [value for part in parts for value in part.fields[f]] for f in self.schema.fields}
         nothing = torch.empty(0, self.schema.dim)
@@ -379,7 +379,7 @@ def _checked_ids(ids: Sequence[str]) -> tuple[str, ...]:
     return ids
 
 
-def _checked_k(k: int) -> int:
+def checked_k(k: int) -> int:
     try:
         number = operator.index(k)
     except TypeError:

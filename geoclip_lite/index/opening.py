@@ -86,4 +86,10 @@ def _faiss(place: str, wish: Wish, patience: float) -> Store:
     return hnsw.Hnsw(Journal(Ledger(Path(place), "faiss", wish, (*TABLES, *hnsw.TABLES), patience)))
 
 
-OPENERS = {"exact": _exact, "faiss": _faiss, "lance": _lance}
+def _milvus(place: str, wish: Wish, patience: float) -> Store:
+    from geoclip_lite.index.server import Milvus
+
+    return Milvus(place, wish, patience)
+
+
+OPENERS = {"exact": _exact, "faiss": _faiss, "lance": _lance, "milvus": _milvus}
