@@ -181,7 +181,7 @@ class Pipeline:
             at.format("pictures"),
             dim=self.encoder.dim,
             encoder=self.encoder.fingerprint,
-            fields={} if self.fields is None else dict(self.fields),
+            fields=None if self.fields is None else dict(self.fields),
         )
         self.windows = open_index(
             at.format("windows"),

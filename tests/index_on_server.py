@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from functools import partial
 
 import pytest
 import torch
@@ -106,6 +107,7 @@ def test_an_upsert_larger_than_a_message_is_sent_in_parts(begin):
 def test_a_dropped_collection_is_a_clear_error(begin, monkeypatch):
     index = begin()
     monkeypatch.setattr(index._store, "name", "dropped")
-    for use in (lambda: index.search(units(1), 1), lambda: index.upsert(["a"], units(1), row_fields([0])), len):
+    upsert = partial(index.upsert, ["a"], units(1), row_fields([0]))
+    for use in (lambda: index.search(units(1), 1), upsert, len):
         with pytest.raises(UnavailableError, match=f"the server {URI} .*refused .*is it up"):
             use(index) if use is len else use()

@@ -1,4 +1,4 @@
-"""What the tests of the index let other processes do. They are started by a server that has imported the rest."""
+"""What the tests of the index let other processes do, started by a server that has imported the rest."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Runs pytest with a Milvus server beside it. For a network and PID namespace of their own.
 
-    unshare --net --pid --fork --kill-child --mount-proc python tests/milvus_server.py FOLDER [pytest's arguments]
+    unshare --net --pid --fork --kill-child --mount-proc \\
+        python tests/milvus_server.py FOLDER [pytest's arguments]
 
 The server listens on every address, and its launcher leaves it running: both ends with the namespace.
 """

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from open_clip.loss import ClipLoss
+from PIL import Image
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from geoclip_lite import mappers
+from geoclip_lite import adapters, mappers
 from geoclip_lite.adapters import (
     PEERS,
     Adapter,
@@ -29,6 +30,9 @@ from geoclip_lite.adapters import (
     training,
 )
 from geoclip_lite.adapters.training import Runs, mean_reciprocal_rank
+from geoclip_lite.datasets.products import shop
+from geoclip_lite.encoders import load_encoder
+from geoclip_lite.encoders.mini import to_pixels
 from geoclip_lite.metrics import reciprocal_rank
 from geoclip_lite.retrieval import Ranking
 
@@ -850,3 +854,88 @@ def test_a_missing_library_is_named_with_its_extra(train, validation, monkeypatc
     with pytest.raises(ImportError, match=r"negatives: .*pip install 'geoclip-lite\[adapters\]'"):
         fit(train, validation, [QUICK.but(**changes)])
     assert fit(train, validation, [QUICK.but(steps=2)])[0].ended == "steps"
+
+
+# --- what an adapter gains and costs --------------------------------------------------------------
+
+
+def test_a_search_is_a_search_among_adapted_vectors(train, validation):
+    [fitted] = fit(train, validation, [Recipe(batch=8, steps=3)], progress=False)
+    found = adapters.search(fitted.adapter, validation.texts, validation.images, k=5)
+    cosines = fitted.adapter.texts(validation.texts) @ fitted.adapter.images(validation.images).T
+    assert (found.indices == cosines.argsort(dim=1, descending=True)[:, :5]).all()
+    everything = adapters.search(fitted.adapter, validation.texts, validation.images, k=10_000)
+    assert everything.indices.shape == (len(validation), len(validation))
+
+
+def test_means_by_kind_are_means_of_the_rows_of_a_kind(validation):
+    right = torch.eye(len(validation), dtype=torch.uint8)
+    frame = adapters.per_query(ZeroShot(), validation.texts, validation.images, right)
+    cosines = validation.texts @ validation.images.T
+    rank = 1 + (cosines > cosines.diagonal()[:, None]).sum(1)
+    assert frame["MRR"].to_numpy() == pytest.approx((1 / rank).numpy())
+    kinds = ["odd" if i % 2 else "even" for i in range(len(validation))]
+    means = adapters.by_kind(frame, kinds)
+    assert list(means.index) == ["even", "odd", "all"]
+    for metric, k in (("R@1", 1), ("R@5", 5), ("R@10", 10)):
+        hit = (rank <= k).float()
+        assert means[metric]["even"] == pytest.approx(float(hit[::2].mean()))
+        assert means[metric]["all"] == pytest.approx(float(hit.mean()))
+
+
+def test_mean_drift_is_nothing_for_what_stays_and_two_for_the_opposite(validation):
+    class Opposite:
+        texts = images = staticmethod(lambda vectors: -vectors)
+
+    assert adapters.mean_drift(ZeroShot(), validation.texts, validation.images) == pytest.approx(0, abs=1e-6)
+    assert adapters.mean_drift(Opposite(), validation.texts, validation.images) == pytest.approx(2, abs=1e-6)
+
+
+# --- a part of the encoder ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shop_pairs():
+    encoder, some = load_encoder("mini-products", device="cpu"), shop.catalogue(24, seed=77)
+    pictures, titles = [listing.scene().image() for listing in some], [listing.title for listing in some]
+    names = [listing.number for listing in some]
+    pairs = Pairs.of(encoder.encode_images(pictures), encoder.encode_texts(titles), names, titles)
+    return encoder, to_pixels(pictures), titles, pairs
+
+
+@pytest.mark.parametrize("part", adapters.PARTS)
+def test_only_the_part_that_was_let_go_moves(shop_pairs, part):
+    encoder, pixels, titles, pairs = shop_pairs
+    before = {name: value.clone() for name, value in encoder.model.state_dict().items()}
+    options = {"steps": 2, "batch": 8, "learning_rate": 1e-3, "progress": False}
+    trained = adapters.unfreeze(encoder, pixels, titles, pairs, part, **options)
+    after = trained.model.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    weights = {name for name, _ in encoder.model.named_parameters()}
+    assert moved <= weights, "batch norm keeps its statistics"
+    assert moved - {"logit_scale"}
+    assert all(name.startswith(adapters.PARTS[part]) or name == "logit_scale" for name in moved)
+    assert all(torch.equal(before[n], value) for n, value in encoder.model.state_dict().items()), "a copy"
+    assert trained.recipe["unfrozen"] == part
+    assert trained.fingerprint != encoder.fingerprint
+
+
+def test_letting_go_of_everything_learns_the_pairs(shop_pairs):
+    encoder, pixels, titles, pairs = shop_pairs
+    options = {"steps": 25, "batch": 24, "learning_rate": 5e-4, "progress": False}
+    trained = adapters.unfreeze(encoder, pixels, titles, pairs, "everything", **options)
+    match = pairs.match(torch.arange(len(pairs)))
+
+    def score(model):
+        pictures = [Image.fromarray(p.permute(1, 2, 0).numpy()) for p in pixels]
+        return adapters.mean_reciprocal_rank(model.encode_texts(titles), model.encode_images(pictures), match)
+
+    assert score(trained) > score(encoder) + 0.03
+
+
+def test_a_part_that_there_is_not_is_refused(shop_pairs):
+    encoder, pixels, titles, pairs = shop_pairs
+    with pytest.raises(ValueError, match="part must be one of projections, last blocks, everything"):
+        adapters.unfreeze(encoder, pixels, titles, pairs, "the head")
+    with pytest.raises(ValueError, match="one per pair, got 24, 23 and 24"):
+        adapters.unfreeze(encoder, pixels, titles[:-1], pairs)

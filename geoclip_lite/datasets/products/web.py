@@ -27,7 +27,11 @@ from geoclip_lite.scenes import Scene, SceneObject
 NAME = "products"
 GENERIC_NOUN = "product"
 DETAILS = ("size", "pattern", "material")
-NAMES_COLOUR, NAMES_DETAIL, USES_SYNONYM = 0.6, 0.3, 0.15  # shares of alternative texts
+NAMES_COLOUR, NAMES_DETAIL, USES_SYNONYM = (
+    0.6,
+    0.3,
+    0.15,
+)  # shares of texts; a detail takes the colour's place
 
 
 def words() -> set[str]:
