@@ -27,9 +27,8 @@ import torch
 from torch import Tensor
 
 from geoclip_lite.index import Hits, Index, field, open_index
-from geoclip_lite.retrieval import unit_rows
+from geoclip_lite.index.stand_ins import ROWS_PER_CLUSTER, clustered_vectors
 
-ROWS_PER_CLUSTER = 100  # as many as are asked for: the last of them are hard to tell from other clusters
 BATCH = 5000
 K = 100
 PASSING, OF = 1, 50  # rows whose number modulo 50 is below 1
@@ -44,14 +43,6 @@ class Built:
     upserts: float
     optimise: float
     megabytes: float
-
-
-def vectors(rows: int, dim: int, clusters: int, seed: int) -> Tensor:
-    """Unit vectors around common centres, with noise as long as the centres themselves."""
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.randn(clusters, dim, generator=torch.Generator().manual_seed(99))
-    which = torch.randint(clusters, (rows,), generator=generator)
-    return unit_rows(centres[which] + torch.randn(rows, dim, generator=generator), "rows")
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -136,8 +127,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     clusters = max(options.rows) // ROWS_PER_CLUSTER
-    gallery = vectors(max(options.rows), options.dim, clusters, seed=0)
-    queries = vectors(options.queries, options.dim, clusters, seed=1)
+    gallery = clustered_vectors(max(options.rows), options.dim, clusters=clusters, seed=0)
+    queries = clustered_vectors(options.queries, options.dim, clusters=clusters, seed=1)
     print(f"{options.dim} dimensions, k = {K}, {options.queries} queries, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         galleries = [gallery[:rows] for rows in sorted(options.rows)]

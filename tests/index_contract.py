@@ -138,6 +138,7 @@ def test_an_empty_index_finds_nothing(begin):
     assert (len(index), index.count(field("year") > 0)) == (0, 0)
     assert index.search(units(2), 3).ids == ((), ())
     index.optimise()
+    index.optimise(by_vector=False)
     index.delete(["nothing"])
     index.upsert([], torch.empty(0, DIM))
     assert len(index) == 0
@@ -155,6 +156,15 @@ def test_rows_come_back_as_they_went_in(kept):
     assert [[type(v) for v in column] for column in rows.fields.values()] == [[t] * 4 for t in KINDS.values()]
     with pytest.raises(KeyError, match="'nobody' is not"):
         kept.read(["row 1", "nobody"])
+
+
+def test_rows_that_are_only_read_need_no_graph(begin):
+    index = fill(begin())
+    index.optimise(by_vector=False)
+    index.upsert(["row 5", "new"], units(2, seed=8), row_fields([50, 51]))
+    assert index.read(["new", "row 7", "row 5"]).ids == ("new", "row 7", "row 5")
+    assert torch.allclose(index.read(["row 5"]).vectors, units(2, seed=8)[:1], atol=1e-7)
+    assert index.search(ROWS.vectors[7:8], 3).ids[0][0] == "row 7"
 
 
 def test_an_upsert_replaces_the_row_of_the_same_id_and_a_deleted_one_is_gone(begin):

@@ -14,7 +14,7 @@ from geoclip_lite.retrieval import unit_rows
 DIM = 16
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["pytest", "geoclip_lite.index"])  # not LanceDB: it has threads
+processes.set_forkserver_preload(["pytest", "geoclip_lite.embed"])  # not LanceDB: it has threads
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("index_contract", "index_on_server")
+pytest.register_assert_rewrite("index_contract", "index_on_server", "service_on_server")
 
 from geoclip_lite.index import BadInputError, MissingPackageError, UnavailableError, open_index  # noqa: E402
 
@@ -28,6 +28,7 @@ MOST_SECONDS = 240
 
 if os.environ.get("GEOCLIP_MILVUS_URI"):
     from index_on_server import *  # noqa: F403
+    from service_on_server import *  # noqa: F403
 else:
 
     def test_a_server_of_its_own_keeps_the_contract(tmp_path):

@@ -13,6 +13,7 @@ exact    numpy: every row is looked at; the oracle
 hnsw     faiss: the same with a graph
 lance    LanceDB in a folder, the default
 server   Milvus, for what outgrows a machine
+stand_ins  clustered vectors, for measurements
 ledger, journal   what the folders of these have in common: a lock, whose vectors, rows with checksums
 """
 

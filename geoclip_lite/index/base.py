@@ -193,7 +193,7 @@ class Store(Protocol):
     remove    deletes the rows that pass
     nearest   min(k, rows that pass) ids and cosines per query, in any order
     read      the rows that pass, in any order
-    optimise  builds what makes searching quick; may take long
+    optimise  builds what makes reading by id quick and, if asked, searching by vector; may take long
     verify    raises DamagedError if a file has changed
     """
 
@@ -207,7 +207,7 @@ class Store(Protocol):
     ) -> list[Found]: ...
     def count(self, where: Filter | None) -> int: ...
     def read(self, where: Filter) -> Rows: ...
-    def optimise(self) -> None: ...
+    def optimise(self, by_vector: bool) -> None: ...
     def verify(self) -> None: ...
     def close(self) -> None: ...
 
@@ -292,9 +292,13 @@ class Index:
         nothing = torch.empty(0, self.schema.dim)
         return Rows(ids, torch.cat([part.vectors for part in parts] or [nothing]), fields)
 
-    def optimise(self) -> None:
-        """Builds what makes searching quick. Worth it once after many upserts; may take minutes."""
-        self._opened.optimise()
+    def optimise(self, *, by_vector: bool = True) -> None:
+        """Builds what makes searching quick. Worth it once after many upserts; may take minutes.
+
+        Args:
+            by_vector: False for rows that are only ever read by their ids: saves the graph.
+        """
+        self._opened.optimise(by_vector)
 
     def verify(self) -> None:
         """Reads every file. Raises DamagedError if one differs from what was written, or is missing."""

@@ -19,7 +19,7 @@ from geoclip_lite.index.filters import Filter, mask
 from geoclip_lite.index.journal import Changes, Journal
 
 SCORES_AT_ONCE = 20_000_000  # 80 MB
-GATHER_BELOW = 0.5  # of all rows: copying more than these takes longer than scoring all
+GATHER_BELOW = 0.15  # of all rows: copying more than these takes longer than scoring all
 DTYPES = {str: object, int: np.int64, float: np.float64, bool: np.bool_}
 
 
@@ -193,7 +193,7 @@ class Exact:
 
     # --- the rest ---
 
-    def optimise(self) -> None:
+    def optimise(self, by_vector: bool) -> None:
         """Forgets the dead rows."""
         with self._lock:
             if self.journal is not None:

@@ -82,12 +82,12 @@ class Hnsw(Exact):
             return view.best(queries, k)
         return _by_graph(graph, view, queries, k) or view.best(queries, k)
 
-    def optimise(self) -> None:
+    def optimise(self, by_vector: bool) -> None:
         """Builds the graph over all rows and writes it down. Meanwhile others may search."""
         with self._lock:
-            super().optimise()
+            super().optimise(by_vector)
             view = self._refresh().view()
-        if view.passing.any():
+        if by_vector and view.passing.any():
             graph = Graph.over(view.vectors[view.passing], view.stamps[view.passing])
             self._write(graph)
             with self._lock:

@@ -29,7 +29,7 @@ from geoclip_lite.index.ledger import Ledger
 try:
     import lancedb
     import pyarrow as pa
-    from lancedb.index import HnswSq
+    from lancedb.index import BTree, HnswSq
 except ImportError:  # an extra
     lancedb = None
 
@@ -116,13 +116,14 @@ class Lance:
             found = search.bypass_vector_index().to_arrow()
         return found["id"].to_pylist(), (1 - found["_distance"].to_numpy()).tolist()
 
-    def optimise(self) -> None:
-        """Merges small files, drops old versions, and builds the graph anew over all rows."""
+    def optimise(self, by_vector: bool) -> None:
+        """Merges small files, drops old versions, and builds a tree of ids and the graph over all rows."""
         with self._writing():
             for index in self._table.list_indices():
                 self._table.drop_index(index.name)
             self._table.optimize(cleanup_older_than=OLD)
-            if self._table.count_rows() >= GRAPH_FROM:
+            self._table.create_index("id", config=BTree())
+            if by_vector and self._table.count_rows() >= GRAPH_FROM:
                 graph = HnswSq("dot", num_partitions=1, m=NEIGHBOURS, ef_construction=BREADTH_OF_BUILD)
                 self._table.create_index("vector", config=graph)
 

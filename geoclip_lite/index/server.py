@@ -180,8 +180,11 @@ class Milvus:
             )
         return [([hit["id"] for hit in hits], [hit["distance"] for hit in hits]) for hits in found]
 
-    def optimise(self) -> None:
-        """Builds the graph over all rows. Others cannot search for some seconds, while it is loaded anew."""
+    def optimise(self, by_vector: bool) -> None:
+        """Builds the graph over all rows. Others cannot search for some seconds, while it is loaded anew.
+
+        Milvus serves no collection without a graph: one is built whatever `by_vector` says.
+        """
         if not self.count(None):
             return
         with self._named():

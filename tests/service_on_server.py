@@ -1,0 +1,106 @@
+"""The service over a Milvus server that is gone for a while, and back. See test_index_milvus.py."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import pytest
+from service_gallery import SCENES, drawn_collection, served
+
+from geoclip_lite.service.limits import Limits
+from geoclip_lite.service.load import Call, Client, search
+from geoclip_lite.service.trials import sending
+
+URI = os.environ.get("GEOCLIP_MILVUS_URI", "")
+
+
+class Wire:
+    """A way to a server that can be cut, and mended."""
+
+    def __init__(self, uri):
+        place = urlsplit(uri)
+        self.target, self.whole, self.ends = (place.hostname, place.port), True, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.uri = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with suppress(OSError):  # closed
+            while True:
+                near, _ = self.listener.accept()
+                if not self.whole:
+                    near.close()
+                    continue
+                far = socket.create_connection(self.target)
+                self.ends += [near, far]
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pump(source, sink):
+        with suppress(OSError):
+            while part := source.recv(65_536):
+                sink.sendall(part)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def cut(self):
+        self.whole = False
+        for end in self.ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def mend(self):
+        self.whole = True
+
+    def close(self):
+        self.cut()
+        self.listener.close()
+
+
+@pytest.fixture
+def wire():
+    made = Wire(URI)
+    yield made
+    made.close()
+
+
+def test_a_service_whose_server_is_gone_says_so_and_goes_on_once_it_is_back(wire, monkeypatch, tmp_path):
+    monkeypatch.setenv("GEOCLIP_CACHE", str(tmp_path))
+    place = f"milvus:{wire.uri}/t{uuid.uuid4().hex[:8]}_{{}}"
+    collection = drawn_collection(place, SCENES[:4])
+    indexes = [index for p in collection.pipelines.values() for index in (p.pictures, p.windows)]
+    names = [index._store.name for index in indexes]
+    call = search(SCENES[0].caption, k=2)
+    with served(collection, Limits(seconds=8), writable=True) as address:
+        client = Client(address)
+        assert client.ask(call).status == 200
+        wire.cut()
+        assert client.ask(call).status == 503
+        assert client.ask(sending(SCENES[9])).status == 503
+        assert client.ask(Call("GET", "/ready")).status == 503
+        assert client.ask(Call("GET", "/health")).status == 200
+        wire.mend()
+        until = time.monotonic() + 30
+        while client.ask(call).status != 200:
+            assert time.monotonic() < until, "it does not come back"
+        assert client.ask(Call("GET", "/ready")).status == 200
+        assert client.ask(sending(SCENES[9])).status == 200
+        assert client.ask(search(SCENES[9].caption, k=1)).status == 200
+        client.close()
+    drop(names)
+
+
+def drop(names):
+    from pymilvus import MilvusClient
+
+    client = MilvusClient(URI)
+    for name in names:
+        client.drop_collection(name)
