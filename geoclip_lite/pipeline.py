@@ -7,7 +7,7 @@
 
 The first stage asks the index for the nearest pictures. The second matches the phrases of the query with the
 windows of these pictures (chapter 7), whose vectors were stored beside the pictures' own when they were
-added: a search encodes text only.
+added: a search encodes text only. A picture can be asked for too, and a query pushed (chapter 8).
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
-from geoclip_lite import regions
+from geoclip_lite import regions, steering
+from geoclip_lite.answers import A_PICTURE, Answer, Match, Result, assigned, focused
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.templates import encode_with_templates
-from geoclip_lite.index import BadInputError, Filter, MismatchError, open_index
+from geoclip_lite.index import BadInputError, Filter, MismatchError, Rows, open_index
 from geoclip_lite.regions import Centring, Regions
 from geoclip_lite.regions.search import Matcher
 from geoclip_lite.retrieval import Ranking
@@ -34,8 +35,6 @@ from geoclip_lite.transport import PointSets
 
 MAX_TEXT = 2000  # characters of a query
 BATCH = 256  # pictures in one upsert
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom, as fractions of the square looked at
 
 
 @dataclass(frozen=True)
@@ -62,71 +61,18 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Match:
-    """A phrase of the query, and where it was found.
+class Push:
+    """Moves a query before the first stage, from what one text says to what another says (chapter 8).
+
+    It chooses the candidates and changes the plain cosine. Phrases are matched as they were typed.
 
     Args:
-        cosine: of the phrase with the window, centred where the pipeline is.
-        box: of the window.
+        strength: in lengths of the query; 0 leaves it where it is.
     """
 
-    phrase: str
-    cosine: float
-    box: Box
-
-
-@dataclass(frozen=True)
-class Result:
-    """A picture and why it is where it is.
-
-    Args:
-        score: what results are ordered by.
-        cosine: of the whole query with the whole picture, the first stage's score.
-        first_rank: its place in the first stage, from 1.
-        matches: one a phrase of the query.
-        fields: as they were given to `add`.
-    """
-
-    id: str
-    score: float
-    cosine: float
-    first_rank: int
-    matches: tuple[Match, ...]
-    fields: Mapping[str, object]
-
-    def explain(self) -> str:
-        """In words."""
-        found = "; ".join(f"'{m.phrase}' {m.cosine:.2f} {place(m.box)}" for m in self.matches)
-        return f"{self.id}: {self.score:.3f}, number {self.first_rank} by the plain cosine. {found}"
-
-    def draw(
-        self, picture: Image.Image, colours: Sequence[str] = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
-    ):
-        """A copy of the picture with a frame around every match."""
-        shown = picture.convert("RGB")
-        side, pen = min(shown.size), ImageDraw.Draw(shown)
-        left, top = (shown.width - side) / 2, (shown.height - side) / 2
-        for i, match in enumerate(self.matches):
-            x0, y0, x1, y1 = (v * side for v in match.box)
-            frame = (left + x0, top + y0, left + x1 - 1, top + y1 - 1)
-            pen.rectangle(frame, outline=colours[i % len(colours)], width=max(1, side // 64))
-        return shown
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a search found.
-
-    Args:
-        phrases: what the query was read as.
-        results: best first.
-        seconds: of every stage, by name.
-    """
-
-    query: str
-    phrases: tuple[str, ...]
-    results: tuple[Result, ...]
-    seconds: Mapping[str, float]
+    source: str
+    target: str
+    strength: float
 
 
 def phrases_of(query: str) -> list[str]:
@@ -137,14 +83,26 @@ def phrases_of(query: str) -> list[str]:
         return [query.strip()]
 
 
-def place(box: Box) -> str:
-    """A box in words."""
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    column = "left" if x < 0.4 else "right" if x > 0.6 else "middle"
-    row = "top" if y < 0.4 else "bottom" if y > 0.6 else "middle"
-    return (
-        "in the middle" if row == column else f"{row} {column}".replace("middle ", "").replace(" middle", "")
-    )
+def check_text(name: str, text: str) -> None:
+    """Raises BadInputError for what is no text, empty or endless."""
+    if not isinstance(text, str) or not text.strip():
+        raise BadInputError(f"{name} must be a text with words, got {text!r}")
+    if len(text) > MAX_TEXT:
+        raise BadInputError(f"{name} must have at most {MAX_TEXT:,} characters, got {len(text):,}")
+
+
+def windows_of(encoder: DualEncoder, settings: Settings, pictures: Sequence[Image.Image]) -> Regions:
+    """The windows of pictures."""
+    cut = {"refine": settings.refine, "window": settings.window}
+    return regions.value_regions(encoder, pictures, **cut, progress=False)
+
+
+def encode_parts(
+    encoder: DualEncoder, settings: Settings, pictures: Sequence[Image.Image]
+) -> Float[Tensor, "pictures parts dim"]:
+    """Of every picture its own vector, then those of its windows."""
+    whole = encoder.encode_images(pictures)
+    return torch.cat([whole[:, None], windows_of(encoder, settings, pictures).vectors], dim=1)
 
 
 @dataclass
@@ -176,7 +134,7 @@ class Pipeline:
         at = str(self.place)
         at = at if "{}" in at else f"{at.rstrip('/')}/{{}}"
         one = Image.new("RGB", (self.encoder.image_size,) * 2)
-        self.boxes = self._windows([one]).boxes
+        self.boxes = windows_of(self.encoder, self.settings, [one]).boxes
         self.pictures = open_index(
             at.format("pictures"),
             dim=self.encoder.dim,
@@ -211,40 +169,58 @@ class Pipeline:
             raise BadInputError(f"pictures must be one per id, got {len(pictures)} for {len(ids)} ids")
         for start in range(0, len(ids), BATCH):
             some = slice(start, start + BATCH)
-            cut = self._windows(pictures[some]).vectors
-            flat = cut.flatten(1) / len(self.boxes) ** 0.5  # unit rows again
-            self.windows.upsert(ids[some], flat)
             chosen = {name: values[some] for name, values in (fields or {}).items()}
-            self.pictures.upsert(ids[some], self.encoder.encode_images(pictures[some]), chosen)
+            self.store(ids[some], encode_parts(self.encoder, self.settings, pictures[some]), chosen)
+
+    def store(
+        self,
+        ids: Sequence[str],
+        parts: Float[Tensor, "pictures parts dim"],
+        fields: Mapping[str, Sequence[object]],
+    ) -> None:
+        """Stores what `encode_parts` gave, windows first."""
+        flat = parts[:, 1:].flatten(1) / len(self.boxes) ** 0.5  # unit rows again
+        self.windows.upsert(ids, flat)
+        self.pictures.upsert(ids, parts[:, 0], fields)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Takes pictures out, windows last."""
         self.pictures.delete(ids)
         self.windows.delete(ids)
 
-    def _windows(self, pictures: Sequence[Image.Image]) -> Regions:
-        cut = {"refine": self.settings.refine, "window": self.settings.window}
-        return regions.value_regions(self.encoder, pictures, **cut, progress=False)
-
     # --- what comes out ---
 
-    def search(self, query: str, k: int = 10, where: Filter | None = None) -> Answer:
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        where: Filter | None = None,
+        *,
+        settings: Settings | None = None,
+        push: Push | None = None,
+    ) -> Answer:
         """The k best pictures for a query, each with its matches.
 
         Args:
             query: phrases separated by commas or "and" (see `phrases_of`).
             k: 1 to the number of candidates.
             where: a filter on the pictures' fields.
+            settings: of this search; None: the pipeline's own. The cut must be the one that was stored.
+            push: of the query, before the first stage.
 
         Raises:
-            BadInputError: an empty or endless query, a k that cannot be, an unknown field.
+            BadInputError: an empty or endless text, a k that cannot be, an unknown field, another cut.
+            ValueError: an unknown matcher, a weight outside 0..1, a push between equal texts or by a strength
+                that is not finite.
         """
-        self._check(query, k)
+        settings = settings or self.settings
+        check_text("query", query)
+        self._check(k, settings, push)
         clock = Clock()
         phrases = phrases_of(query)
-        caption, asked = self.encoder.encode_texts([query]), self._phrases(phrases)
+        caption, asked = self._pushed(self.encoder.encode_texts([query]), push), self._phrases(phrases)
         clock.stop("encode text")
-        first = self.pictures.search(caption, self.settings.candidates, where)
+        first = self.pictures.search(caption, settings.candidates, where)
         ids = first.ids[0]
         clock.stop("index")
         if not ids:
@@ -253,26 +229,56 @@ class Pipeline:
         clock.stop("read windows")
         order = torch.arange(len(ids))[None]
         cosines = Ranking(order, first.scores[0][None], len(ids), method="index")
-        ranking = regions.mix(
-            regions.rerank(cosines, asked, seen, self.settings.matcher), cosines, self.settings.weight
-        )
+        matched = regions.rerank(cosines, asked, seen, settings.matcher)
+        ranking = regions.mix(matched, cosines, settings.weight)
         clock.stop("rerank")
         best = zip(ranking.indices[0, :k].tolist(), ranking.scores[0, :k].tolist(), strict=True)
         results = []
         for i, score in best:
-            about = {name: values[i] for name, values in kept.fields.items()}
-            matches = self._matches(phrases, asked[0], seen.vectors[i])
+            matches = self._matches(phrases, asked[0], seen.vectors[i], settings.matcher)
+            about = fields_of(kept, i)
             results.append(Result(ids[i], score, float(first.scores[0][i]), i + 1, matches, about))
         clock.stop("explain")
         return Answer(query, tuple(phrases), tuple(results), clock.seconds)
 
-    def _check(self, query: str, k: int) -> None:
-        if not isinstance(query, str) or not query.strip():
-            raise BadInputError(f"query must be a text with words, got {query!r}")
-        if len(query) > MAX_TEXT:
-            raise BadInputError(f"query must have at most {MAX_TEXT:,} characters, got {len(query):,}")
-        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= self.settings.candidates:
-            raise BadInputError(f"k must be 1 to {self.settings.candidates}, the candidates, got {k!r}")
+    def search_picture(
+        self, picture: Image.Image, k: int = 10, where: Filter | None = None, *, push: Push | None = None
+    ) -> Answer:
+        """The k pictures nearest to a picture, as a whole: there are no phrases to match.
+
+        Args:
+            k, where, push: see `search`.
+
+        Raises:
+            BadInputError, ValueError: see `search`.
+        """
+        self._check(k, self.settings, push)
+        clock = Clock()
+        whole = self._pushed(self.encoder.encode_images([picture]), push)
+        clock.stop("encode picture")
+        hits = self.pictures.search(whole, k, where)
+        ids, scores = hits.ids[0], hits.scores[0].tolist()
+        clock.stop("index")
+        kept = self.pictures.read(ids)
+        found = enumerate(zip(ids, scores, strict=True))
+        results = tuple(Result(name, s, s, i + 1, (), fields_of(kept, i)) for i, (name, s) in found)
+        clock.stop("explain")
+        return Answer(A_PICTURE, (), results, clock.seconds)
+
+    def _check(self, k: int, settings: Settings, push: Push | None) -> None:
+        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= settings.candidates:
+            raise BadInputError(f"k must be 1 to {settings.candidates}, the candidates, got {k!r}")
+        if settings.cut != self.settings.cut:
+            raise BadInputError(f"settings must keep the stored {self.settings.cut}, got {settings.cut}")
+        if push:
+            check_text("push.source", push.source)
+            check_text("push.target", push.target)
+
+    def _pushed(self, whole: Float[Tensor, "1 dim"], push: Push | None) -> Float[Tensor, "1 dim"]:
+        if push is None or push.strength == 0:
+            return whole
+        poles = encode_with_templates(self.encoder, [push.source, push.target])
+        return steering.steer(whole, steering.difference(poles[:1], poles[1:]), push.strength)
 
     def _phrases(self, phrases: Sequence[str]) -> PointSets:
         encode = partial(encode_with_templates, self.encoder)
@@ -285,13 +291,18 @@ class Pipeline:
         return self.centring.regions(cut) if self.centring else cut
 
     def _matches(
-        self, phrases: Sequence[str], asked: Float[Tensor, "phrases dim"], seen: Float[Tensor, "windows dim"]
+        self,
+        phrases: Sequence[str],
+        asked: Float[Tensor, "phrases dim"],
+        seen: Float[Tensor, "windows dim"],
+        matcher: Matcher,
     ) -> tuple[Match, ...]:
-        """Which window each phrase took, by the pipeline's matcher."""
+        """Which window each phrase took."""
         cosines = asked @ seen.T
-        taken = cosines.argmax(1) if self.settings.matcher == "max-sim" else assigned(cosines)
+        taken = cosines.argmax(1) if matcher == "max-sim" else assigned(cosines)
+        focus = focused(self.boxes, cosines, taken).tolist()
         return tuple(
-            Match(phrase, float(cosines[i, j]), tuple(self.boxes[j].tolist()))
+            Match(phrase, float(cosines[i, j]), tuple(self.boxes[j].tolist()), tuple(focus[i]))
             for i, (phrase, j) in enumerate(zip(phrases, taken.tolist(), strict=True))
             if j >= 0
         )
@@ -304,6 +315,7 @@ class Pipeline:
     def optimise(self) -> None:
         """Builds what makes searching quick; worth it once after many additions."""
         self.pictures.optimise()
+        self.windows.optimise(by_vector=False)
 
     def verify(self) -> None:
         """Reads every file of both indexes; sees to it that every picture has its windows.
@@ -329,6 +341,11 @@ class Pipeline:
         self.close()
 
 
+def fields_of(rows: Rows, number: int) -> dict[str, object]:
+    """One row's fields."""
+    return {name: values[number] for name, values in rows.fields.items()}
+
+
 @dataclass
 class Clock:
     """How long each stage took."""
@@ -340,13 +357,3 @@ class Clock:
         """This stage is done."""
         now = time.perf_counter()
         self.seconds[stage], self.last = now - self.last, now
-
-
-def assigned(cosines: Float[Tensor, "phrases windows"]) -> Tensor:
-    """The window of each phrase when no window is taken twice; -1 where none is left."""
-    from scipy.optimize import linear_sum_assignment
-
-    taken = torch.full((len(cosines),), -1)
-    rows, columns = linear_sum_assignment(cosines.numpy(), maximize=True)
-    taken[torch.from_numpy(rows)] = torch.from_numpy(columns)
-    return taken

@@ -41,6 +41,10 @@ REFUSED = """async texts => Promise.all(texts.map(async query => {
     const state = {query, how: 'bag', merge: 'average', diet: 'mini-pairs', strength: 0};
     try { await LIVE.rank(state); return false; } catch { return true; }
 }))"""
+SETTLED = """() => {
+    const [said, error] = ["said", "error"].map(name => document.getElementById(`live-${name}`));
+    return said.textContent || !error.hidden;
+}"""
 
 
 def load_script(name: str):
@@ -167,9 +171,12 @@ def near_the_cut(state: dict) -> set[int]:
 
 
 def open_page(browser, home: str, scheme: str = "light", width: int = 1280, **state) -> Visit:
-    """The page in a state named by its address, once it has answered."""
+    """The page in a state named by its address, once it has answered and settled.
+
+    It settles a while after its answer; what is typed in between would be taken for its first state.
+    """
     visit = Visit(browser, f"{home}/{PAGE}#{urlencode(state)}", home, scheme, width)
-    visit.page.wait_for_selector("#live-results > li, #live-error:not([hidden])")
+    visit.page.wait_for_function(SETTLED)
     return visit
 
 
@@ -318,7 +325,6 @@ def test_every_control_has_a_name(browser, site):
 
 def test_unknown_words_are_marked_and_alike(browser, site):
     with open_page(browser, site, query="a red dodecahedron") as visit:
-        visit.page.wait_for_function("() => document.getElementById('live-said').textContent")
         assert visit.page.locator("#live-reading mark").all_inner_texts() == ["dodecahedron"]
         assert "never saw: dodecahedron" in visit.page.inner_text("#live-reading")
         assert "never saw: dodecahedron" in visit.page.inner_text("#live-said")

@@ -1,5 +1,7 @@
 """The pipeline: what it finds is what the rooms find by themselves, and it can say why."""
 
+import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -7,13 +9,12 @@ import torch
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
-from geoclip_lite import pipeline as room
-from geoclip_lite import regions
+from geoclip_lite import answers, regions, steering
 from geoclip_lite.datasets import shapes
 from geoclip_lite.encoders import TextWarning, load_encoder
 from geoclip_lite.encoders.templates import encode_with_templates
 from geoclip_lite.index import BadFilterError, BadInputError, DamagedError, MismatchError, field
-from geoclip_lite.pipeline import Pipeline, Settings
+from geoclip_lite.pipeline import Pipeline, Push, Settings
 from geoclip_lite.regions import Centring
 from geoclip_lite.retrieval import Gallery, shortlist
 
@@ -122,8 +123,93 @@ def test_more_phrases_than_windows_leave_some_alone(ready):
 def test_assigned_windows_are_scipys():
     cosines = torch.rand(3, 5, generator=torch.Generator().manual_seed(0))
     rows, columns = linear_sum_assignment(-cosines.numpy())
-    assert room.assigned(cosines).tolist() == columns[rows.argsort()].tolist()
-    assert sorted(room.assigned(cosines.T).tolist())[:2] == [-1, -1]
+    assert answers.assigned(cosines).tolist() == columns[rows.argsort()].tolist()
+    assert sorted(answers.assigned(cosines.T).tolist())[:2] == [-1, -1]
+
+
+# --- asked otherwise ------------------------------------------------------------------------------
+
+
+def test_settings_of_one_search_are_its_own(ready):
+    query = SCENES[3].caption
+    plain = ready.search(query, 20, settings=replace(SETTINGS, weight=1.0))
+    assert [result.first_rank for result in plain.results] == list(range(1, 21))
+    shared = ready.search(query, 20, settings=replace(SETTINGS, matcher="max-sim", weight=0.0))
+    for result in shared.results:
+        mean = sum(match.cosine for match in result.matches) / len(result.matches)
+        assert mean == pytest.approx(result.score, abs=1e-4)
+    assert len(ready.search(query, 5, settings=replace(SETTINGS, candidates=5)).results) == 5
+    with pytest.raises(BadInputError, match="windows 3 at 4, got windows 2 at 4"):
+        ready.search(query, settings=replace(SETTINGS, window=2))
+    with pytest.raises(ValueError, match="weight must be 0"):
+        ready.search(query, settings=replace(SETTINGS, weight=2.0))
+
+
+def test_a_push_is_chapter_eights_step(ready, encoder):
+    query, gallery = SCENES[3].caption, Gallery.of_images(encoder, SCENES)
+    direction = steering.concept_direction(partial(encode_with_templates, encoder), ["red"], ["blue"])
+    moved = steering.steer(encoder.encode_texts([query]), direction, 0.7)
+    wanted = shortlist(moved, gallery, 10)
+    push = Push("red", "blue", 0.7)
+    answer = ready.search(query, 10, settings=replace(SETTINGS, weight=1.0), push=push)
+    assert [result.id for result in answer.results] == [IDS[i] for i in wanted.indices[0]]
+    cosines = torch.tensor([result.cosine for result in answer.results])
+    torch.testing.assert_close(cosines, wanted.scores[0], atol=1e-4, rtol=0)
+    still = ready.search(query, 10, push=replace(push, strength=0.0))
+    assert still.results == ready.search(query, 10).results
+
+
+@pytest.mark.parametrize(
+    ("push", "problem"),
+    [
+        (Push("", "blue", 1.0), "push.source must be a text"),
+        (Push("red", None, 1.0), "push.target must be a text"),
+        (Push("red", "red", 1.0), "the same mean"),
+        (Push("red", "blue", float("nan")), "strength must be finite"),
+    ],
+)
+def test_a_push_that_leads_nowhere_is_refused(ready, push, problem):
+    with pytest.raises(ValueError, match=problem):
+        ready.search("red circle", push=push)
+
+
+def test_a_picture_finds_what_its_vector_finds(ready, encoder):
+    wanted = shortlist(encoder.encode_images(PICTURES[5:6]), Gallery.of_images(encoder, SCENES), 10)
+    answer = ready.search_picture(PICTURES[5], k=10)
+    assert [result.id for result in answer.results] == [IDS[i] for i in wanted.indices[0]]
+    assert answer.results[0].id == IDS[5]
+    assert answer.results[0].score == pytest.approx(1, abs=1e-4)
+    assert all(result.matches == () and result.id in result.explain() for result in answer.results)
+    in_b = ready.search_picture(PICTURES[5], k=10, where=field("shop") == "b")
+    assert {result.fields["shop"] for result in in_b.results} == {"b"}
+    with pytest.raises(BadInputError, match="k must be"):
+        ready.search_picture(PICTURES[5], k=0)
+
+
+def test_a_focus_is_nearer_to_the_object_than_its_window(ready):
+    """Their mean distance from the object's middle: between windows there is room for half of it."""
+    off = {"box": [], "focus": []}
+    for scene in SCENES:
+        [found] = [r for r in ready.search(scene.caption, k=20).results if r.id == scene.image_id] or [None]
+        places = {thing.phrase: thing.position for thing in scene.objects}
+        for match in found.matches if found and len(places) == 3 else ():
+            for name, distances in off.items():
+                left, top, right, bottom = getattr(match, name)
+                x, y = places[match.phrase]
+                distances.append(math.hypot((left + right) / 2 - x, (top + bottom) / 2 - y))
+    assert len(off["box"]) > 100
+    assert sum(off["focus"]) < 0.6 * sum(off["box"])
+
+
+def test_a_focus_stays_near_its_window_and_within_the_picture():
+    boxes = regions.tokens.window_boxes(8, 8, 3)
+    cosines = torch.rand(36, 36, generator=torch.Generator().manual_seed(0))
+    focus = answers.focused(boxes, cosines, torch.arange(36))
+    assert ((focus - boxes).abs() <= 0.25 + 1e-6).all()
+    assert 0 <= focus.min() <= focus.max() <= 1
+    torch.testing.assert_close(focus[:, 2:] - focus[:, :2], boxes[:, 2:] - boxes[:, :2])
+    even = answers.focused(boxes, torch.zeros(1, 36), torch.tensor([14]))
+    torch.testing.assert_close(even[0], boxes[14], msg="equal cosines in the middle move nothing")
 
 
 # --- what is said ---------------------------------------------------------------------------------
@@ -140,7 +226,7 @@ def test_assigned_windows_are_scipys():
     ],
 )
 def test_places_have_names(box, words):
-    assert room.place(box) == words
+    assert answers.place(box) == words
 
 
 def test_a_result_can_be_told_and_drawn(ready):

@@ -1,0 +1,154 @@
+"""Pictures that can be searched under one encoder or several, with the copies that are shown.
+
+Entry       a picture on its way in
+Collection  a pipeline per encoder over the same pictures, and a shelf of copies
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+from tqdm import tqdm
+
+from geoclip_lite.index import field
+from geoclip_lite.pipeline import Pipeline
+from geoclip_lite.service.pictures import Shelf, fitted
+
+# copy: the key of the copy on the shelf. stamp: of a file that the picture was read from, "" for one that was
+# sent in; equal stamps, equal pictures.
+FIELDS = {"caption": str, "copy": str, "stamp": str, "origin": str}
+FOLDER, SENT = "folder", "sent"  # origins
+AT_ONCE = 64  # pictures in memory while a collection is built
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture on its way in.
+
+    Args:
+        picture: draws or reads it; called once, when it is its turn.
+        stamp: of what it is read from; "" for a picture that was sent in.
+    """
+
+    id: str
+    caption: str
+    picture: Callable[[], Image.Image]
+    stamp: str = ""
+
+    @property
+    def origin(self) -> str:
+        return FOLDER if self.stamp else SENT
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What the service searches.
+
+    Args:
+        title: what the pictures are, in a word or two.
+        pipelines: by the name of the encoder; the first is the one that is taken if none is named.
+        shelf: the copies.
+        examples: queries to begin with.
+    """
+
+    title: str
+    pipelines: Mapping[str, Pipeline]
+    shelf: Shelf
+    examples: tuple[str, ...] = ()
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Keeps pictures, replacing those of the same id. Once it returns, they are safe.
+
+        The copy comes first and the picture's row last, so whatever can be found can be shown and explained.
+
+        Raises:
+            BadInputError, VectorStoreError: see `Pipeline.add`.
+        """
+        self._add(dict.fromkeys(self.pipelines, entries))
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Takes pictures out, with their copies. Returns how many were there, under any encoder."""
+        found, copies = set(), set()
+        for pipeline in self.pipelines.values():
+            rows = pipeline.pictures.matching("id", ids)
+            found, copies = found | set(rows.ids), copies | set(rows.fields["copy"])
+            pipeline.delete(ids)
+        self._forget(copies)
+        return len(found)
+
+    def sync(self, entries: Sequence[Entry]) -> None:
+        """Makes the collection hold these pictures, besides what was sent in.
+
+        Work that a killed process has done is not done again.
+        """
+        known = {name: self._known(pipeline) for name, pipeline in self.pipelines.items()}
+        gone = {name for stamps in known.values() for name in stamps} - {entry.id for entry in entries}
+        self.delete(sorted(gone))
+        lacking = {
+            name: {e for e in entries if stamps.get(e.id) != e.stamp} for name, stamps in known.items()
+        }
+        new = [entry for entry in entries if any(entry in some for some in lacking.values())]
+        for start in tqdm(range(0, len(new), AT_ONCE), "pictures", disable=not new):
+            block = new[start : start + AT_ONCE]
+            self._add({name: [entry for entry in block if entry in some] for name, some in lacking.items()})
+        for name, some in lacking.items():
+            if some:
+                self.pipelines[name].optimise()
+
+    def tidy(self) -> None:
+        """Merges what many small writes have left, which slows searches down. They go on meanwhile."""
+        for pipeline in self.pipelines.values():
+            pipeline.optimise()
+
+    def counts(self) -> dict[str, int]:
+        """How many pictures there are, by encoder. Both indexes of each are asked.
+
+        Raises:
+            VectorStoreError: one of them cannot be used.
+        """
+        found = {}
+        for name, pipeline in self.pipelines.items():
+            pipeline.windows.count()
+            found[name] = pipeline.pictures.count()
+        return found
+
+    def close(self) -> None:
+        """Lets go of the indexes."""
+        for pipeline in self.pipelines.values():
+            pipeline.close()
+
+    def _add(self, wanted: Mapping[str, Sequence[Entry]]) -> None:
+        """Entries for each pipeline; each picture is read and copied once.
+
+        The indexes are asked before anything is written: where one is gone, no copy is left behind.
+        """
+        ids = {name: [entry.id for entry in entries] for name, entries in wanted.items()}
+        indexes = {name: self.pipelines[name].pictures for name in wanted}
+        before = {name: index.matching("id", ids[name]).fields["copy"] for name, index in indexes.items()}
+        every = {entry.id: entry for entries in wanted.values() for entry in entries}
+        pictures = {name: fitted(entry.picture()) for name, entry in every.items()}
+        copies = {name: self.shelf.put(picture) for name, picture in pictures.items()}
+        for encoder, entries in wanted.items():
+            fields = {
+                "caption": [entry.caption for entry in entries],
+                "copy": [copies[entry.id] for entry in entries],
+                "stamp": [entry.stamp for entry in entries],
+                "origin": [entry.origin for entry in entries],
+            }
+            drawn = [pictures[entry.id] for entry in entries]
+            self.pipelines[encoder].add(ids[encoder], drawn, fields)
+            self._forget(set(before[encoder]) - set(copies.values()))
+
+    def _forget(self, copies: Iterable[str]) -> None:
+        """Removes copies, unless another picture looks the same."""
+        for key in copies:
+            if not any(p.pictures.count(field("copy") == key) for p in self.pipelines.values()):
+                self.shelf.drop(key)
+
+    def _known(self, pipeline: Pipeline) -> dict[str, str]:
+        """id -> stamp of every picture that was read from a file and can be shown."""
+        rows = pipeline.pictures.matching("origin", [FOLDER])
+        about = zip(rows.ids, rows.fields["stamp"], rows.fields["copy"], strict=True)
+        return {name: stamp for name, stamp, key in about if self.shelf.path(key).is_file()}

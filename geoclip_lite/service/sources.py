@@ -1,0 +1,123 @@
+"""Where a collection comes from: the drawn demo, or a folder of pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from PIL import Image
+
+from geoclip_lite import regions
+from geoclip_lite.datasets import folder as folders
+from geoclip_lite.datasets import shapes
+from geoclip_lite.encoders import DualEncoder, load_encoder
+from geoclip_lite.encoders.store import default_folder
+from geoclip_lite.encoders.templates import encode_with_templates
+from geoclip_lite.pipeline import Pipeline
+from geoclip_lite.regions import Centring
+from geoclip_lite.scenes import Scene
+from geoclip_lite.service.collection import FIELDS, Collection, Entry
+from geoclip_lite.service.pictures import Shelf
+
+DEMO_ENCODERS = ("mini-pairs", "mini-single")
+DEMO_SIZE, DEMO_SIDE = 1000, 256  # pictures, and the pixels of one
+DEMO_STAMP = f"drawn at {DEMO_SIDE}"
+HELD_OUT = 200  # other scenes, which the demo's centring is fitted on
+EXAMPLES = (23, 16)  # scenes that the demo's page proposes to look for
+FEW = 3  # captions of a folder that its page proposes
+
+
+def demo(encoders: Sequence[str] = DEMO_ENCODERS, place: str | None = None) -> Collection:
+    """Scenes of the Shapes world under mini encoders: drawn and encoded the first time, opened later on.
+
+    Args:
+        encoders: names, as `load_encoder` takes them.
+        place: of the indexes; None: a folder in the cache.
+    """
+    place = place or str(default_folder() / "service" / "demo")
+    scenes = shapes.evaluation_scenes()[:DEMO_SIZE]
+    pipelines = opened(encoders, place, centred=True)
+    examples = tuple(described(scenes[i]) for i in EXAMPLES)
+    collection = Collection("Shapes, drawn", pipelines, shelf_of(place, "demo"), examples)
+    collection.sync([Entry(s.image_id, s.caption, partial(s.image, DEMO_SIDE), DEMO_STAMP) for s in scenes])
+    return collection
+
+
+def of_folder(folder: Path, encoders: Sequence[str], place: str | None = None) -> Collection:
+    """A folder of pictures. What has changed in it since the last time is noticed.
+
+    Args:
+        encoders: names, as `load_encoder` takes them.
+        place: of the indexes; None: a folder in the cache, named by the folder's path.
+
+    Raises:
+        FileNotFoundError, ValueError: see `folder.read`.
+    """
+    folder = Path(folder).resolve()
+    scenes = folders.read(folder)
+    name = f"{slug(folder.name)}_{sha256(str(folder).encode()).hexdigest()[:12]}"
+    place = place or str(default_folder() / "service" / name)
+    collection = Collection(folder.name, opened(encoders, place), shelf_of(place, name), captions(scenes))
+    collection.sync([entry(folder, scene) for scene in scenes])
+    return collection
+
+
+def opened(encoders: Sequence[str], place: str, centred: bool = False) -> dict[str, Pipeline]:
+    """A pipeline per encoder, in places that carry its name and fingerprint: other weights, other places."""
+    if ":" in place and "{}" not in place:
+        raise ValueError(f"index must be a folder, or hold {{}} where two indexes differ, got {place!r}")
+    found = {}
+    for name in dict.fromkeys(encoders):
+        encoder = load_encoder(name)
+        own = f"{slug(name)}_{encoder.fingerprint[:8]}"
+        at = place.replace("{}", f"{own}_{{}}") if "{}" in place else f"{place.rstrip('/')}/{own}"
+        centring = centring_of(encoder) if centred else None
+        found[encoder.name] = Pipeline(encoder, at, fields=FIELDS, centring=centring)
+    return found
+
+
+def slug(name: str) -> str:
+    """A name as a part of paths and of collections' names."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def shelf_of(place: str, name: str) -> Shelf:
+    """Beside the indexes if they are in one folder, else in the cache."""
+    return Shelf((default_folder() / "service" / name if "{}" in place else Path(place)) / "copies")
+
+
+def centring_of(encoder: DualEncoder) -> Centring:
+    """On validation scenes of the Shapes world."""
+    held_out = shapes.validation_scenes()[:HELD_OUT]
+    drawn = [scene.image(encoder.image_size) for scene in held_out]
+    seen = regions.value_regions(encoder, drawn, refine=4, window=3, progress=False)
+    encode = partial(encode_with_templates, encoder)
+    return Centring.fit(regions.phrase_sets([s.caption for s in held_out], encode).vectors, seen)
+
+
+def entry(folder: Path, scene: Scene) -> Entry:
+    """A file's picture, stamped by its size and time."""
+    about = (folder / scene.image_id).stat()
+    return Entry(
+        scene.image_id, scene.caption[:1000], partial(read, scene), f"{about.st_size} {about.st_mtime_ns}"
+    )
+
+
+def read(scene: Scene) -> Image.Image:
+    """In the file's own size."""
+    return scene.image()
+
+
+def described(scene: Scene) -> str:
+    """A scene as a person would say it."""
+    *some, last = [f"{'an' if thing.phrase[0] in 'aeiou' else 'a'} {thing.phrase}" for thing in scene.objects]
+    return f"{', '.join(some)} and {last}"
+
+
+def captions(scenes: Sequence[Scene]) -> tuple[str, ...]:
+    """A few, evenly spread and each once."""
+    spread = [scenes[i * len(scenes) // FEW].caption for i in range(min(FEW, len(scenes)))]
+    return tuple(dict.fromkeys(spread))

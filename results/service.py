@@ -1,0 +1,95 @@
+"""The service measured from outside: clients, a soak of ten minutes, kill -9, a store gone and back.
+
+A process of its own over the drawn demo gallery, on loopback; service and clients share the machine, so run
+it on a quiet one. All lies in a temporary folder that is deleted. Takes fourteen minutes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from _tables import Row
+
+from geoclip_lite import results
+from geoclip_lite.service import trials
+from geoclip_lite.service.load import descriptions, drive, mixed
+from geoclip_lite.service.trials import Running
+
+ENCODER = "mini-pairs"
+CLIENTS = (1, 8, 32)
+SECONDS, WARM = 20.0, 5.0  # of each load, and before the first, not counted
+SOAK, SOAKERS = 600.0, 4  # seconds, clients
+AWAY = 3.0  # seconds without a store
+KILLS = (0.7, 1.3, 1.9, 2.5, 3.1)  # seconds after the first picture was sent
+
+
+def loads(service: Running) -> Iterator[Row]:
+    """What clients wait for, and how often they are sent away."""
+    drive(service.address, descriptions, 2, WARM, seed=9)
+    for clients in CLIENTS:
+        load = drive(service.address, descriptions, clients, SECONDS, seed=100 * clients)
+        about = {"part": "load", "clients": clients}
+        for p in (50, 95, 99):
+            yield about | {"what": f"p{p}", "value": load.percentile(p)}
+        yield about | {"what": "answers a second", "value": load.throughput}
+        yield about | {"what": "refused", "value": load.share(429)}
+        yield about | {"what": "failed", "value": 1 - load.share(200) - load.share(429)}
+
+
+def soaked(service: Running) -> Iterator[Row]:
+    """Memory, sampled twice a second; of the samples one every ten seconds is kept."""
+    load, memory = trials.soak(service, mixed, SOAKERS, SOAK)
+    about = {"part": "soak", "clients": SOAKERS}
+    for minute, megabytes in list(zip(memory.minutes, memory.megabytes, strict=True))[::20]:
+        yield about | {"what": "MB", "minute": round(minute, 3), "value": megabytes}
+    for name, value in zip(("slope", "low", "high"), memory.slope(), strict=True):
+        yield about | {"what": f"MB a minute, {name}", "value": value}
+    yield about | {"what": "answers", "value": load.statuses[200]}
+    yield about | {"what": "failed", "value": 1 - load.share(200) - load.share(429)}
+
+
+def away(service: Running, index: Path) -> Iterator[Row]:
+    """The folder of the index is moved away, and back."""
+    gone = trials.outage(service, index, AWAY)
+    about = {"part": "store gone and back"}
+    yield about | {"what": "answers of 503 meanwhile", "value": gone.during.get(503, 0)}
+    yield about | {
+        "what": "other answers meanwhile",
+        "value": sum(gone.during.values()) - gone.during.get(503, 0),
+    }
+    yield about | {"what": "/health meanwhile", "value": gone.alive}
+    yield about | {"what": "/ready meanwhile", "value": gone.ready}
+    yield about | {"what": "seconds to the first answer", "value": gone.seconds}
+    yield about | {"what": "answers of 200 afterwards", "value": gone.after.get(200, 0)}
+    yield about | {
+        "what": "other answers afterwards",
+        "value": sum(gone.after.values()) - gone.after.get(200, 0),
+    }
+
+
+def killed(folder: Path) -> Iterator[Row]:
+    """kill -9 while pictures are sent in, at several moments."""
+    for number, after in enumerate(KILLS):
+        died = trials.crash(folder, after, seed=number)
+        about = {"part": "kill -9", "after": after}
+        yield about | {"what": "acknowledged", "value": died.acknowledged}
+        yield about | {"what": "lost", "value": died.lost}
+        yield about | {"what": "seconds to start again", "value": died.seconds}
+
+
+def measured() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with Running("--index", str(folder / "demo"), "--encoder", ENCODER, log=folder / "log") as service:
+            yield {"part": "start", "what": "MB", "value": service.memory()}
+            yield from loads(service)
+            yield from soaked(service)
+            [index] = [path for path in (folder / "demo").iterdir() if path.name != "copies"]
+            yield from away(service, index)
+        yield from killed(folder / "crash")
+
+
+if __name__ == "__main__" and not results.up_to_date(__file__):
+    results.write(__file__, list(measured()))
