@@ -1,13 +1,16 @@
 """A language model that answers well, badly, slowly and not at all, played by a server on the loopback."""
 
 import json
+import socket
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 
 import pytest
+from chat_server import completion, serving
 
-from geoclip_lite import language_model
+from geoclip_lite import chat
+from geoclip_lite.answers import Answer, Match, Result
 from geoclip_lite.language_model import (
     BadReplyError,
     Endpoint,
@@ -16,73 +19,34 @@ from geoclip_lite.language_model import (
     ask,
     evidence,
 )
-from geoclip_lite.pipeline import Answer, Match, Result
 
 RESULTS = tuple(
     Result(
-        f"picture-{i}", 0.9 - i / 10, 0.5, i + 1, (Match("red cube", 0.8, (0, 0, 0.3, 0.3)),), {"price": i}
+        f"picture-{i}",
+        0.9 - i / 10,
+        0.5,
+        i + 1,
+        (Match("red cube", 0.8, (0, 0, 0.3, 0.3), (0, 0, 0.3, 0.3)),),
+        {"price": i},
     )
     for i in range(3)
 )
 ANSWER = Answer("a red cube", ("red cube",), RESULTS, {})
 
 
-def completion(content):
-    return 200, json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]}).encode()
-
-
 def said(text="the first", results=(1,)):
     return completion(json.dumps({"answer": text, "results": list(results)}))
 
 
-class Server(ThreadingHTTPServer):
-    """Gives one reply after the other, the last one for ever; keeps what it was sent."""
-
-    daemon_threads = True
-
-    def __init__(self, *replies, delay=0.0, cut=False):
-        self.replies, self.delay, self.cut, self.seen = list(replies), delay, cut, []
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    def handle_error(self, *_):
-        """A client that has gone is what some tests are about."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.seen.append((self.path, dict(self.headers), body))
-        replies = self.server.replies
-        code, content = replies.pop(0) if len(replies) > 1 else replies[0]
-        time.sleep(self.server.delay)
-        self.send_response(code)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if self.server.cut else content)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(language_model, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(chat, "PAUSES", (0.0, 0.0))
 
 
 @pytest.fixture
 def serve():
-    running = []
-
-    def start(*replies, timeout=5.0, **about):
-        server = Server(*replies, **about)
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        running.append(server)
-        return server, Endpoint(f"http://127.0.0.1:{server.server_port}/v1", "m", "secret", timeout)
-
-    yield start
-    for server in running:
-        server.shutdown()
-        server.server_close()
+    with ExitStack() as running:
+        yield lambda *replies, **about: running.enter_context(serving(*replies, **about))
 
 
 # --- well -----------------------------------------------------------------------------------------
@@ -198,6 +162,23 @@ def test_half_an_answer_is_none(serve):
     _, endpoint = serve(said(), cut=True, timeout=0.5)
     with pytest.raises((UnreachableError, BadReplyError)):
         ask("which?", ANSWER, endpoint)
+
+
+def test_who_does_not_speak_http():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet():
+            for _ in range(3):
+                caller, _ = listener.accept()
+                with caller:
+                    caller.recv(1)
+                    caller.sendall(b"220 mail is ready\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        with pytest.raises(UnreachableError, match="gave no answer"):
+            ask(
+                "which?", ANSWER, Endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", "m", timeout=2)
+            )
 
 
 def test_nobody_there():

@@ -132,10 +132,24 @@ def test_captions_say_only_what_is_there_in_known_words(name, world):
     for _ in range(200):
         scene = diets.draw_scene(world, diet, rng)
         assert len(scene.objects) in diet.objects
-        said = {*diets.draw_caption(scene, world, diet, rng).replace(",", " , ").split()}
+        caption = diets.draw_caption(scene, world, diet, rng)
+        if diet.alt_text and caption in diets.ALT_TEXTS:
+            assert {*caption.split()} <= known
+            continue
+        said = {*caption.replace(",", " , ").split()}
         shown = {word for thing in scene.objects for word in thing.phrase.split()}
         assert said - shown <= {"a", "photo", "of", "the", "and", ",", world.GENERIC_NOUN}
         assert said | {*scene.caption.replace(",", " , ").split()} <= known
+
+
+def test_alt_texts_are_as_frequent_as_the_diet_has_it_and_fit_any_picture():
+    diet, rng = diets.DIETS["mini-alt"], np.random.default_rng(0)
+    scene = diets.draw_scene(diet.worlds[0], diet, rng)
+    captions = [diets.draw_caption(scene, diet.worlds[0], diet, rng) for _ in range(2000)]
+    share = sum(caption in diets.ALT_TEXTS for caption in captions) / len(captions)
+    assert share == pytest.approx(diet.alt_text, abs=0.03)
+    values = {word for world in diet.worlds for word in world.words()} - {"a", "of", "and", "photo", ","}
+    assert not {word for text in diets.ALT_TEXTS for word in text.split()} & values
 
 
 def test_augmentation_moves_and_mirrors_but_keeps_bytes():
