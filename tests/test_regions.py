@@ -281,7 +281,7 @@ def test_the_masked_block_is_another_than_the_towers_own():
     assert (visual(pixels) - masked(visual)(pixels)).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("name", ["ViT-B-32-quickgelu", "ViT-L-14-CLIPA"])
+@pytest.mark.parametrize("name", ["ViT-B-32-quickgelu", "ViT-B-16", "ViT-L-14", "ViT-L-14-CLIPA"])
 def test_architectures_of_open_clip_are_built_as_here(name):
     config = open_clip.get_model_config(name)
     small = config["vision_cfg"] | {"layers": 2, "width": 64, "head_width": 16, "image_size": 56}
@@ -352,15 +352,17 @@ def test_latent_map_adds_the_pools_own_positions():
     assert not torch.allclose(value_map(visual, pixels), without)
 
 
-@pytest.mark.parametrize("name", ["ViT-B-16-SigLIP", "PE-Core-T-16-384"])
-def test_latent_map_of_real_architectures(name):
+@pytest.mark.parametrize(
+    ("name", "patch"), [("ViT-B-16-SigLIP", 16), ("ViT-B-32-SigLIP2-256", 32), ("PE-Core-T-16-384", 16)]
+)
+def test_latent_map_of_real_architectures(name, patch):
     config = open_clip.get_model_config(name)
     torch.manual_seed(0)
     visual = _build_vision_tower(config["embed_dim"], config["vision_cfg"])
     side = config["vision_cfg"]["image_size"]
     visual, pixels = randomised(visual).float(), pixels_of(side, count=1).float()
     found = value_map(visual, pixels)
-    assert found.shape == (1, config["embed_dim"], side // 16, side // 16)
+    assert found.shape == (1, config["embed_dim"], side // patch, side // patch)
     assert_close(found.flatten(2), one_by_one(visual, pixels), atol=1e-4, rtol=1e-4)
 
 

@@ -6,7 +6,7 @@ The caption of `red cube.jpg` is what `red cube.txt` beside it says, else the wo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,21 +22,39 @@ PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 def read(folder: Path | str) -> list[Scene]:
     """The pictures of a folder and the folders in it, in the order of their paths; the paths are their ids.
 
-    Hidden files and folders are passed over, as are files whose name does not end like a picture's.
-
     Raises:
         FileNotFoundError: no such folder.
         ValueError: no picture in it, one that cannot be read, or a caption that is empty or not UTF-8.
     """
+    return [_scene(path, path.relative_to(folder).as_posix()) for path in walk(folder)]
+
+
+def walk(folder: Path | str) -> Iterator[Path]:
+    """The files of the pictures in a folder and the folders in it, in the order of their paths.
+
+    Hidden files and folders are passed over, as are files whose name does not end like a picture's. What is
+    found is not held in memory.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: no picture in it.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"folder: there is no folder {folder}")
-    files = [path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file()]
-    names = sorted(path.relative_to(folder) for path in files)
-    names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
-    if not names:
+    path = None
+    for path in _walk(folder):
+        yield path
+    if path is None:
         raise ValueError(f"folder: {folder} holds no picture ({', '.join(PICTURES)})")
-    return [_scene(folder / name, name.as_posix()) for name in names]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        if path.is_dir():
+            yield from () if path.is_symlink() else _walk(path)  # a link may lead back to where it lies
+        elif path.suffix.lower() in PICTURES and path.is_file():
+            yield path
 
 
 def _scene(path: Path, image_id: str) -> Scene:
@@ -45,7 +63,7 @@ def _scene(path: Path, image_id: str) -> Scene:
     return Scene(image_id, caption(path), objects=(), draw=partial(draw, path))
 
 
-def draw(path: Path, size: int) -> Image.Image:
+def draw(path: Path, size: int | None = None) -> Image.Image:
     """The picture upright, in RGB and in its own size; the size asked for is left to the encoder.
 
     Raises:

@@ -19,6 +19,7 @@ from geoclip_lite.encoders.mini import WEIGHTS, MiniClip, WeightsError, load_min
 from geoclip_lite.encoders.pretrained import OpenClipEncoder, did_you_mean, load_open_clip
 from geoclip_lite.encoders.store import Stored, StoreWarning
 from geoclip_lite.encoders.tokenizer import TextWarning
+from geoclip_lite.encoders.truncation import Truncation
 
 __all__ = [
     "WEIGHTS",
@@ -26,6 +27,7 @@ __all__ = [
     "StoreWarning",
     "Stored",
     "TextWarning",
+    "Truncation",
     "WeightsError",
     "best_device",
     "cast",

@@ -30,12 +30,11 @@ from geoclip_lite.encoders.hub import brief, cache, from_hub
 from geoclip_lite.encoders.mini import WeightsError
 from geoclip_lite.encoders.templates import CLIP_TEMPLATES
 from geoclip_lite.encoders.tokenizer import TextWarning, check_texts
+from geoclip_lite.encoders.truncation import Tokenizer, Truncation, truncation
 
 CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin")  # read as numbers; code in them is never run
 QUICK = "-quickgelu"  # ends the names of architectures with OpenAI's activation
 PROBE = "A photo of 3 LARGE, dark-blue cubes; left: naïve ☂ spheres?"  # tells tokenizers apart
-
-Tokenizer = Callable[..., Int[Tensor, "texts length"]]  # of (texts, context_length=its own)
 
 
 class OpenClipEncoder:
@@ -64,6 +63,7 @@ class OpenClipEncoder:
         self.model = model.eval().to(self.device)
         preprocessing = PreprocessCfg(**model.visual.preprocess_cfg)
         self.preprocess = image_transform_v2(preprocessing, is_train=False)
+        *self._to_square, _, _ = self.preprocess.transforms  # then to a tensor, and around zero
         self.image_size = preprocessing.input_size[-1]
         self.dim = open_clip.get_model_config(architecture)["embed_dim"]
 
@@ -103,22 +103,38 @@ class OpenClipEncoder:
 
         Args:
             batch: images preprocessed and encoded at a time.
-            progress: whether to draw a progress bar; None: where there is a terminal.
+            progress: whether to draw a progress bar; None: where there is a terminal and more than one batch.
         """
         starts = range(0, len(images), batch)
-        hidden = None if progress is None else not progress  # None: tqdm looks for a terminal
+        hidden = (len(starts) < 2 or None) if progress is None else not progress  # None: tqdm looks for it
         bar = tqdm(starts, self.name, unit="batch", leave=False, disable=hidden)
         batches = (torch.stack([self.preprocess(image) for image in images[i : i + batch]]) for i in bar)
         vectors = [self._unit_rows(self.model.encode_image, pixels) for pixels in batches]
         return torch.cat([torch.empty(0, self.dim), *vectors])
 
+    def square(self, image: Image.Image) -> Image.Image:
+        """See `squares.square_of`."""
+        for transform in self._to_square:
+            image = transform(image)
+        return image
+
+    def truncation(self, texts: Sequence[str]) -> Truncation:
+        """How much of the texts is not read.
+
+        Raises:
+            TypeError: one bare string.
+            ValueError: a text without words, or no text.
+        """
+        check_texts(texts)
+        if not texts:
+            raise ValueError("texts must hold at least one text, got none")
+        return truncation(self.tokenizer, list(texts), self.tokenizer(list(texts)))
+
     def _tokens(self, texts: list[str]) -> Int[Tensor, "texts length"]:
-        """Ids of all texts. One that reads differently with room for one more token was cut."""
+        """Ids of all texts."""
         tokens = self.tokenizer(texts)
-        room = tokens.shape[1]
-        cut = (self.tokenizer(texts, context_length=room + 1)[:, :room] != tokens).any(dim=1).sum()
-        if cut:
-            warnings.warn(f"{cut} of {len(texts)} texts cut to {room} tokens", TextWarning, stacklevel=4)
+        if (found := truncation(self.tokenizer, texts, tokens)).cut:
+            warnings.warn(str(found), TextWarning, stacklevel=4)
         return tokens
 
     def _unit_rows(self, tower: Callable[[Tensor], Tensor], inputs: Tensor) -> Float[Tensor, "inputs dim"]:

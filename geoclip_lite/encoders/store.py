@@ -24,6 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from geoclip_lite.encoders.base import DualEncoder
+from geoclip_lite.encoders.squares import square_of
 from geoclip_lite.encoders.tokenizer import check_texts
 
 KEPT_AT_ONCE = 1024  # items in a transaction: what a killed process may lose
@@ -73,6 +74,10 @@ class Stored:
     def encode_images(self, images: Sequence[Image.Image]) -> Float[Tensor, "images dim"]:
         """One unit vector an image. Pictures of equal mode, size and pixels are one picture."""
         return self._encode(images, [image_key(image) for image in images], self.encoder.encode_images)
+
+    def square(self, image: Image.Image) -> Image.Image:
+        """See `squares.square_of`."""
+        return square_of(self.encoder, image)
 
     def _encode(
         self, items: Sequence[Item], keys: list[bytes], encode: Callable[[list[Item]], Tensor]

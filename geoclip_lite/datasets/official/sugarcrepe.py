@@ -1,0 +1,106 @@
+"""SugarCrepe (Hsieh et al., 2023): a caption, and a wrong one that differs from it in little.
+
+Seven files as they are published (`add_att.json`, `add_obj.json`, ...), and COCO's pictures of val2017. A
+picture recurs up to 22 times, so a gallery is made of `Reading.gallery()`: where every item brings its own
+copy of the picture, even a perfect retriever finds the one it came with by chance only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from jaxtyping import Float
+from numpy import ndarray
+
+from geoclip_lite.datasets.folder import draw
+from geoclip_lite.datasets.official.reading import DAMAGE, Faults, Missing, Reading, name, need, text
+from geoclip_lite.scenes import Scene
+
+SUBSETS = ("add_att", "add_obj", "replace_att", "replace_obj", "replace_rel", "swap_att", "swap_obj")
+
+
+@dataclass(frozen=True)
+class Choice(Scene):
+    """A picture with its caption and a wrong one.
+
+    Args:
+        negative: the wrong caption.
+        subset: how it was made, one of `SUBSETS`.
+        key: of the item in its file. Keys are not consecutive: "108" of swap_obj was taken out.
+    """
+
+    negative: str = ""
+    subset: str = ""
+    key: str = ""
+
+
+def read(
+    folder: Path | str,
+    images: Path | str,
+    subsets: Sequence[str] = SUBSETS,
+    missing: Missing = "refuse",
+) -> Reading[Choice]:
+    """The items of all subsets, in their order.
+
+    Args:
+        folder: with the JSON files.
+        images: COCO's `val2017`.
+        missing: what becomes of items that are damaged, and of those without their picture.
+
+    Raises:
+        FileNotFoundError: a file is not there.
+        ValueError: no JSON, or something is damaged or missing, and is refused.
+    """
+    folder, images = Path(folder), Path(images)
+    need(folder, [f"{subset}.json" for subset in subsets], "sugarcrepe")
+    need(images.parent, [images.name], "coco")
+    faults, choices = Faults(missing), []
+    for subset in subsets:
+        for key, record in _items(folder / f"{subset}.json"):
+            try:
+                file = name(record, "filename")
+                caption, negative = text(record, "caption"), text(record, "negative_caption")
+            except DAMAGE as error:
+                faults.note("damaged items", f"{subset} {key}: {error!r}")
+                continue
+            if Path(file).name != file or not (images / file).is_file():
+                faults.note("items without their picture", f"{subset} {key}: {file}")
+                continue
+            made = {"negative": negative, "subset": subset, "key": key}
+            choices.append(Choice(file, caption, (), partial(draw, images / file), **made))
+    return faults.reading(choices)
+
+
+def _items(path: Path) -> list[tuple[str, object]]:
+    """Key and item, in the file's order."""
+    try:
+        items = json.loads(path.read_text("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON ({error}): fetch it again") from error
+    if not isinstance(items, dict):
+        raise ValueError(f"{path} must hold an object of items by key, got a {type(items).__name__}")
+    return list(items.items())
+
+
+def accuracy(
+    choices: Sequence[Choice], right: Float[ndarray, " choices"], wrong: Float[ndarray, " choices"]
+) -> dict[str, float]:
+    """The benchmark's own figure: how often the caption is strictly nearer to the picture, subset by subset.
+
+    Args:
+        right: similarity of each picture to its caption.
+        wrong: and to the negative one. A tie counts as wrong.
+
+    Raises:
+        ValueError: not as many similarities as choices.
+    """
+    if not len(choices) == len(right) == len(wrong):
+        raise ValueError(f"{len(choices)} choices need as many of both, got {len(right)} and {len(wrong)}")
+    won: dict[str, list[bool]] = {}
+    for choice, near, far in zip(choices, right, wrong, strict=True):
+        won.setdefault(choice.subset, []).append(bool(near > far))
+    return {subset: sum(wins) / len(wins) for subset, wins in won.items()}

@@ -1,0 +1,133 @@
+"""Files of pictures: which of a folder are new, and what an encoder looks at in them.
+
+A file is new if the index does not hold its path with its stamp: size and time of the last change, which cost
+no reading. What they do not tell is a file that was exchanged for one of the same size with the time set
+back; and a folder that was copied without its times is embedded anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from geoclip_lite.datasets.folder import draw, walk
+from geoclip_lite.index import BadInputError, Index
+from geoclip_lite.index.base import MAX_ID
+from geoclip_lite.index.filters import check_text
+
+NARROWEST = 1000  # scaled to a square's height, a strip of one pixel by 60,000 would fill the memory
+FIELDS = {"stamp": str}  # of an index that is filled from a folder
+
+
+@dataclass(frozen=True)
+class File:
+    """A picture's file.
+
+    Args:
+        name: its path in the folder, with slashes: the id in the index.
+        stamp: changes when the content does.
+    """
+
+    name: str
+    stamp: str
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A picture that cannot be embedded, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some files, as far as they could be read.
+
+    Args:
+        files: that could be read.
+        squares: what the encoder looks at in them.
+    """
+
+    files: tuple[File, ...]
+    squares: tuple[Image.Image, ...]
+    damaged: tuple[Damage, ...]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The same with a vector, or several, for every file."""
+
+    files: tuple[File, ...]
+    vectors: Float[Tensor, "files ..."]
+    damaged: tuple[Damage, ...]
+
+
+T = TypeVar("T")
+Encode = Callable[[Sequence[Image.Image]], Tensor]  # the first dimension counts the pictures
+Look = Callable[[Sequence[File]], Batch]
+
+
+def files(folder: Path) -> Iterator[File]:
+    """The pictures of a folder; see `datasets.folder.walk`."""
+    for path in walk(folder):
+        with suppress(FileNotFoundError):  # gone since it was found
+            about = path.stat()
+            yield File(path.relative_to(folder).as_posix(), f"{about.st_size} {about.st_mtime_ns}")
+
+
+def new(some: list[File], index: Index) -> list[File]:
+    """Those that the index does not hold as they are."""
+    found = index.matching("id", [file.name for file in some if _storable(file.name)])
+    stamps = dict(zip(found.ids, found.fields["stamp"], strict=True))
+    return [file for file in some if stamps.get(file.name) != file.stamp]
+
+
+def _storable(name: str) -> bool:
+    try:
+        check_text(name, "the path", MAX_ID)
+    except BadInputError:
+        return False
+    return True
+
+
+def read(folder: Path, square: Callable[[Image.Image], Image.Image], some: Sequence[File]) -> Batch:
+    """Squares from files. What cannot be read, or has a name that no index takes, is set aside."""
+    good, squares, damaged = [], [], []
+    for file in some:
+        try:
+            squares.append(_square(folder, square, file))
+            good.append(file)
+        except ValueError as error:
+            damaged.append(Damage(file.name, str(error)))
+    return Batch(tuple(good), tuple(squares), tuple(damaged))
+
+
+def _square(folder: Path, square: Callable[[Image.Image], Image.Image], file: File) -> Image.Image:
+    check_text(file.name, "the path", MAX_ID)
+    picture = draw(folder / file.name)
+    if max(picture.size) > NARROWEST * min(picture.size):
+        raise ValueError(f"{file.name} is {picture.width} x {picture.height}, too narrow for a square")
+    return square(picture)
+
+
+def embed(encode: Encode, batch: Batch) -> Embedded:
+    """Vectors for squares."""
+    vectors = encode(batch.squares) if batch.squares else torch.empty(0)
+    return Embedded(batch.files, vectors, batch.damaged)
+
+
+def in_blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last one shorter."""
+    items = iter(items)
+    while block := list(islice(items, size)):
+        yield block
