@@ -6,10 +6,13 @@ from fractions import Fraction
 from itertools import permutations, product
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from built_book import ROOT
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import binom
+from sklearn.metrics import cohen_kappa_score
 from torch.nn.functional import normalize
 
 from geoclip_lite import checks, course, transport
@@ -18,6 +21,8 @@ from geoclip_lite.transport import objective
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 SHOWN_TO_READERS = {  # names that the chapters have imported when the exercises begin
     "checks": checks,
+    "np": np,
+    "binom": binom,
     "torch": torch,
     "transport": transport,
     "Counter": Counter,
@@ -196,7 +201,152 @@ def stepped(before, after, noise, sign=1):
     return cosine * before + sign * (1 - cosine**2).sqrt() * sideways(before, after, noise)
 
 
+def enough(k, share, sure, over=1):
+    """How many rows hold k that pass (or more than k, with over=0)."""
+    return next(n for n in range(k, 20_000) if share == 1 or binom.sf(k - over, n, share) >= sure)
+
+
+def by_score(shards):
+    return sorted({row for shard in shards for row in shard}, key=lambda row: -row[1])
+
+
+def advantages(rewards, dims=1, spread=None):
+    centred = rewards - rewards.mean(dims, keepdim=True)
+    return centred / (rewards.std(dims, keepdim=True) + 1e-4 if spread is None else spread(rewards))
+
+
+def clipped(ratio, advantage, clip, choose=torch.minimum):
+    return choose(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+
+
+def places_above(scores, right):
+    return (scores > scores.gather(1, right[:, None])).sum(1)
+
+
+def gains(reward, change, rewrites=200, n=5):
+    """Does any rewrite earn more after this change of its cosines?"""
+    scores = torch.rand(rewrites, n, generator=torch.Generator().manual_seed(1))
+    right = torch.zeros(rewrites, dtype=torch.int64)
+    return bool((reward(change(scores), right) > reward(scores, right) + 1e-4).any())
+
+
+def kappa(a, b, chance):
+    agreed = sum(map(int.__eq__, a, b)) / len(a)
+    return (agreed - chance) / (1 - chance)
+
+
+def own_rates(a, b):
+    return sum(a.count(label) * b.count(label) for label in {*a, *b}) / len(a) ** 2
+
+
+def pooled_rates(a, b):
+    return sum(n**2 for n in Counter(a + b).values()) / (2 * len(a)) ** 2
+
+
+def dcg(grades, gain=lambda g: 2**g - 1, first=2):
+    return sum(gain(g) / math.log2(i) for i, g in enumerate(grades, first))
+
+
+def ndcg(ranked, ideal, **about):
+    return dcg(ranked, **about) / dcg(ideal, **about) if any(ideal) else 0.0
+
+
+def best(grades, k=None):
+    return sorted(grades, reverse=True)[:k]
+
+
+def as_share(share):
+    return min(1, max(0, share))
+
+
 MISTAKES = [
+    (checks.group_advantages, lambda r: r - r.mean(1, keepdim=True), "Divide by the spread"),
+    (checks.group_advantages, lambda r: advantages(r, (0, 1)), "all rewrites with each other"),
+    (checks.group_advantages, lambda r: advantages(r, 0), "down the columns"),
+    (
+        checks.group_advantages,
+        lambda r: advantages(r, spread=lambda x: x.std(1, keepdim=True)),
+        "spread is 0",
+    ),
+    (checks.group_advantages, lambda r: r, "differ"),
+    (checks.group_advantages, lambda r: r.mean(1), "one number per rewrite"),
+    (checks.clipped_objective, lambda ratio, a, c: ratio * a, "Nothing is clipped"),
+    (checks.clipped_objective, lambda ratio, a, c: ratio.clamp(1 - c, 1 + c) * a, "never be put right"),
+    (checks.clipped_objective, lambda ratio, a, c: ratio.clamp(max=1 + c) * a, "multiply first"),
+    (checks.clipped_objective, lambda ratio, a, c: clipped(ratio, a, c, torch.maximum), "optimist"),
+    (checks.clipped_objective, lambda ratio, a, c: -clipped(ratio, a, c), "other sign"),
+    (checks.clipped_objective, lambda ratio, a, c: clipped(ratio, a, 0.2), "differs"),
+    (checks.rank_reward, lambda s, r: s.gather(1, r[:, None])[:, 0], "similarity"),
+    (checks.rank_reward, lambda s, r: places_above(s, r) / (s.shape[1] - 1), "Upside down"),
+    (checks.rank_reward, lambda s, r: 1 / (1 + places_above(s, r)), "reciprocal"),
+    (checks.rank_reward, lambda s, r: 1 - places_above(s, r) / s.shape[1], "last place"),
+    (checks.rank_reward, lambda s, r: 1 - (1 + places_above(s, r)) / s.shape[1], "first place"),
+    (checks.rank_reward, lambda s, r: 1 - r / (s.shape[1] - 1), "in which column"),
+    (checks.rank_reward, lambda s, r: s.mean(1), "differ"),
+    (checks.rank_reward, lambda s, r: None, "return"),
+    (checks.inflatable, lambda reward: True, "cannot be inflated"),
+    (checks.inflatable, lambda reward: False, "can be inflated"),
+    (checks.inflatable, lambda reward: gains(reward, lambda s: s + 0.3, rewrites=1), "several rises"),
+    (
+        checks.inflatable,
+        lambda reward: not gains(reward, lambda s: s * torch.tensor([1.0, 0, 0, 0, 0])),
+        "half of the rise",
+    ),
+    (checks.inflatable, lambda reward: not gains(reward, lambda s: s - 0.3), "be inflated"),
+    (
+        checks.inflatable,
+        lambda reward: reward(torch.rand(3, 4), torch.zeros(3).long()) > 0,
+        "one True or False",
+    ),
+    (checks.cohen_kappa, lambda a, b: sum(map(int.__eq__, a, b)) / len(a), "plain agreement"),
+    (checks.cohen_kappa, lambda a, b: kappa(a, b, own_rates(a, b)) * (1 - own_rates(a, b)), "to gain"),
+    (checks.cohen_kappa, lambda a, b: kappa(a, b, 1 / len({*a, *b})), "all labels alike"),
+    (checks.cohen_kappa, lambda a, b: kappa(a, b, pooled_rates(a, b)), "Scott's pi"),
+    (checks.cohen_kappa, lambda a, b: float(np.corrcoef(a, b)[0, 1]), "expected"),
+    (checks.judged_ndcg, lambda r, p, k: ndcg(r[:k], best(r[:k])), "Use the pool"),
+    (checks.judged_ndcg, lambda r, p, k: ndcg(r[:k], best(r, k)), "Use the pool"),
+    (checks.judged_ndcg, lambda r, p, k: ndcg(r[:k], best(p)), "only k places"),
+    (checks.judged_ndcg, lambda r, p, k: ndcg(r, best(p, k)), "of the ranking count"),
+    (checks.judged_ndcg, lambda r, p, k: ndcg(r[:k], p[:k]), "in no order"),
+    (checks.judged_ndcg, lambda r, p, k: ndcg(r[:k], best(p, k), gain=float), "2 to its power"),
+    (checks.judged_ndcg, lambda r, p, k: ndcg(r[:k], best(p, k), first=3), "log2(2)"),
+    (checks.judged_ndcg, lambda r, p, k: ndcg(r[:k], best(p, k)) if any(p) else 1.0, "score 0"),
+    (checks.judged_ndcg, lambda r, p, k: dcg(r[:k]) / dcg(best(p, k)), "ZeroDivisionError"),
+    (checks.judged_ndcg, lambda r, p, k: 0.123 * any(p), "expected"),
+    (checks.true_share, lambda share, hits, alarms: share, "errors and all"),
+    (checks.true_share, lambda share, hits, alarms: as_share(share / hits), "take them off"),
+    (checks.true_share, lambda share, hits, alarms: as_share(share - alarms), "misses some: divide"),
+    (checks.true_share, lambda s, hits, alarms: hits * s + alarms * (1 - s), "the other way round"),
+    (checks.true_share, lambda share, hits, alarms: share * hits, "not less"),
+    (checks.true_share, lambda share, hits, alarms: (share - alarms) / (hits - alarms), "stop there"),
+    (checks.true_share, lambda share, hits, alarms: 0.123, "expected"),
+    (checks.recall_at, lambda f, w, k: len({*f[:k]} & {*w[:k]}) / max(1, len(f[:k])), "divide by the truth"),
+    (checks.recall_at, lambda f, w, k: len({*f} & {*w[:k]}) / len(w[:k]), "only the first"),
+    (checks.recall_at, lambda f, w, k: len({*f[:k]} & {*w[:k]}) / k, "could be found at all"),
+    (checks.recall_at, lambda f, w, k: sum(map(str.__eq__, f[:k], w[:k])) / len(w[:k]), "place by place"),
+    (checks.recall_at, lambda f, w, k: 0.5, "were found"),
+    (checks.over_fetch, lambda k, share, sure: math.ceil(k / share), "half of the time"),
+    (checks.over_fetch, lambda k, share, sure: enough(k, share, sure, over=0), "k are enough"),
+    (checks.over_fetch, lambda k, share, sure: k, "with probability"),
+    (checks.over_fetch, lambda k, share, sure: 2 * enough(k, share, sure), "are enough, you ask"),
+    (checks.over_fetch, lambda k, share, sure: k / share + 0.5, "whole number"),
+    (checks.merge_shards, lambda s, k: [n for shard in s for n, _ in shard][:k], "one after the other"),
+    (checks.merge_shards, lambda s, k: [n for n, _ in by_score([x[: k // len(s)] for x in s])], "you return"),
+    (
+        checks.merge_shards,
+        lambda s, k: [n for n, _ in by_score([x[: -(-k // len(s))] for x in s])][:k],
+        "misses a row",
+    ),
+    (checks.merge_shards, lambda s, k: [n for n, _ in by_score(s)[:k][::-1]], "best first"),
+    (
+        checks.merge_shards,
+        lambda s, k: [n for n, _ in sorted([row for x in s for row in x], key=lambda r: -r[1])][:k],
+        "once",
+    ),
+    (checks.slowest, lambda s: np.percentile(s, 95, axis=0).sum(), "adds the stages"),
+    (checks.slowest, lambda s: s.sum(1).mean(), "the mean"),
+    (checks.slowest, lambda s: np.percentile(s, 95), "single stages"),
+    (checks.slowest, lambda s: s.sum(1).max(), "95th percentile is"),
     (checks.residual, lambda x, f, a: x + a * f(x), "length 1"),
     (checks.residual, lambda x, f, a: normalised(f(x)), "two-tower"),
     (checks.residual, lambda x, f, a: normalised((1 - a) * x + a * f(x)), "blends"),
@@ -417,9 +567,19 @@ def test_a_mistake_is_answered_in_words(check, mistake, words):
         (checks.best_step, lambda a, b: min(range(101), key=lambda s: a * s * s / 100 + b * s) / 100),
         (checks.semi_relaxed, lowest_over_maps),
         (checks.push, pushed),
+        (checks.group_advantages, lambda r: torch.nn.functional.layer_norm(r, r.shape[1:], eps=1e-8)),
+        (
+            checks.clipped_objective,
+            lambda r, a, c: torch.where(a > 0, r.clamp(max=1 + c), r.clamp(min=1 - c)) * a,
+        ),
+        (checks.rank_reward, lambda s, r: (s < s.gather(1, r[:, None])).double().sum(1) / (s.shape[1] - 1)),
+        (checks.inflatable, lambda reward: gains(reward, lambda s: s + 0.1)),
         (checks.tipping_point, crossing),
         (checks.without, lambda d, o: torch.nn.functional.normalize(left_of(d, o), dim=0)),
         (checks.random_step, stepped),
+        (checks.cohen_kappa, cohen_kappa_score),
+        (checks.judged_ndcg, lambda r, p, k: ndcg(r[:k], best(p, k))),
+        (checks.true_share, lambda s, hits, alarms: np.clip((s - alarms) / (hits - alarms), 0, 1)),
     ],
 )
 def test_other_right_solutions_pass(check, solution):

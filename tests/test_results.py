@@ -14,6 +14,7 @@ from geoclip_lite.encoders import templates
 from geoclip_lite.encoders.diets import DIETS
 from geoclip_lite.results import Claim
 from geoclip_lite.retrieval import Gallery, shortlist
+from geoclip_lite.rewriting import policy
 
 
 @pytest.fixture
@@ -259,3 +260,44 @@ def test_the_ends_of_the_adapters_ladder_can_be_measured_again(monkeypatch):
             rows = [kind in ("all", query.kind) for query in queries]
             for metric in ("R@1", "R@10", "MRR"):
                 assert found[metric][rows].mean() == pytest.approx(expected[metric][kind], abs=0.011)
+
+
+def test_rewriting_without_reinforcement_can_be_measured_again(monkeypatch):
+    """What needs no policy, by the shipped retriever; what the shipped policy writes, whoever searches."""
+    script_of, name = script("rewriting", monkeypatch), "mini-alt"
+    table = results.read("rewriting").query("part == 'method' and retriever == @name and kind == 'long'")
+    encoder, asked = encoders.load_encoder(name, device="cpu"), script_of.held_out_set("long")
+    corpus = script_of.Corpus.of(encoder, asked)
+    mine = table[(table.seed == shipped_seed(name)) & table.start.isna()].set_index("method")
+    for method, write in script_of.UNTRAINED.items():
+        found = script_of.evaluation.outcomes(corpus, write(corpus)).mean()
+        for metric in ("R@10", "right", "all", "faithful", "generic"):
+            assert found[metric] == pytest.approx(mine[metric][method], abs=0.02), (method, metric)
+    warm = table[(table.start == "good") & (table.method == script_of.BEFORE) & (table.seed == 0)].iloc[0]
+    found = script_of.evaluation.outcomes(corpus, script_of.load_policy().greedy(asked.texts)).mean()
+    for metric in ("faithful", "generic", "words"):
+        assert found[metric] == pytest.approx(warm[metric], abs=0.02), metric
+
+
+def test_the_shipped_policy_is_the_first_seed_of_the_good_start():
+    starts = results.read("rewriting").query("part == 'start' and start == 'good' and seed == 0")
+    assert starts.sha256.item() == rewriting_weights_checksum()
+
+
+def rewriting_weights_checksum():
+    return (policy.WEIGHTS / "SHA256SUMS").read_text().split()[0]
+
+
+def test_a_claim_on_inflation_follows_from_its_rows(monkeypatch):
+    """Cosines with all pictures as high as can be: similarity inflates; as before: it does not."""
+    script_of, rows = script("rewriting", monkeypatch), results.record("rewriting")["rows"]
+    text = "Rewarding similarity inflates scores: cosines with all pictures rise (mini-alt, good start)"
+
+    def decide(value):
+        changed = [
+            row | {"all": value} if row.get("method") == script_of.SIMILARITY and "all" in row else row
+            for row in rows
+        ]
+        return {claim.text: claim.verdict for claim in script_of.claims(changed)}[text]
+
+    assert (decide(0.9), decide(-0.9)) == ("shows", "differs")

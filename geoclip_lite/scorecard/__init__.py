@@ -1,0 +1,21 @@
+"""The paper's tables, row by row, on whatever encoder and data are at hand.
+
+    python -m geoclip_lite.scorecard list
+    python -m geoclip_lite.scorecard run 4 --encoder ViT-B-32-quickgelu/openai --data data
+
+printed    what the paper prints
+benchmark  queries and a gallery, each picture once
+sets       data sets by name
+rows       one row of a table: how a figure comes about
+shop       the report on residual adapters: a benchmark with something to train on
+running    a table on an encoder, into a results file
+page       the paper's figures beside ours
+"""
+
+from geoclip_lite.scorecard.benchmark import Benchmark
+from geoclip_lite.scorecard.page import beside, overview
+from geoclip_lite.scorecard.printed import printed
+from geoclip_lite.scorecard.running import read_runs, run
+from geoclip_lite.scorecard.sets import SETS, SetMissingError
+
+__all__ = ["SETS", "Benchmark", "SetMissingError", "beside", "overview", "printed", "read_runs", "run"]
