@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready-$(shell cksum < requirements.txt | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: setup book test lab bench results clean help
+.PHONY: setup book test lab bench results course clean help
 
 setup: $(READY) ## make .venv and nothing else
 
@@ -24,8 +24,11 @@ bench: $(READY) ## compare speed and memory with peers: each benchmarks/*.py
 results: $(READY) ## recompute what takes longer than a chapter may: the training, then each results/*.py
 	@for script in results/training.py $(filter-out results/training.py,$(sort $(wildcard results/[!_]*.py))); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
+course: $(READY) ## write course/student (no solutions) and course/instructor
+	@$(BIN)/python -m geoclip_lite.course notebooks course
+
 clean: ## remove what was built; .venv and downloads stay
-	@rm -rf _build .cache/executed .pytest_cache .ruff_cache .hypothesis
+	@rm -rf _build course .cache/executed .pytest_cache .ruff_cache .hypothesis
 	@find book geoclip_lite notebooks results tests benchmarks \
 		\( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
