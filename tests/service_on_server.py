@@ -81,21 +81,28 @@ def test_a_service_whose_server_is_gone_says_so_and_goes_on_once_it_is_back(wire
     call = search(SCENES[0].caption, k=2)
     with served(collection, Limits(seconds=8), writable=True) as address:
         client = Client(address)
-        assert client.ask(call).status == 200
+        await_status(client, call, 200)  # a collection that was just optimised is still being loaded
         wire.cut()
         assert client.ask(call).status == 503
         assert client.ask(sending(SCENES[9])).status == 503
         assert client.ask(Call("GET", "/ready")).status == 503
         assert client.ask(Call("GET", "/health")).status == 200
         wire.mend()
-        until = time.monotonic() + 30
-        while client.ask(call).status != 200:
-            assert time.monotonic() < until, "it does not come back"
+        await_status(client, call, 200)
         assert client.ask(Call("GET", "/ready")).status == 200
         assert client.ask(sending(SCENES[9])).status == 200
         assert client.ask(search(SCENES[9].caption, k=1)).status == 200
         client.close()
     drop(names)
+
+
+def await_status(client, call, status, seconds=30):
+    """Asks until the answer has the status: a server that loads says 503, and to come again."""
+    until = time.monotonic() + seconds
+    while (reply := client.ask(call)).status != status:
+        assert reply.status == 503, reply
+        assert time.monotonic() < until, f"no {status} within {seconds} s"
+        time.sleep(0.1)
 
 
 def drop(names):
