@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,7 @@ TIMES = EXECUTED / "times.json"
 PAGES = ROOT / "_build" / "html"
 OUTPUT_CACHE = ROOT / "_build" / ".jupyter_cache"
 LIVE = ["notebooks/playground.ipynb"]  # run with the others, but no pages: their widgets need a kernel
+BAR = re.compile(r"^.*\d+%\|.*\|.*\[\d\d:\d\d")  # 67%|██████   | 672/1000 [00:10<00:04, 67.01it/s]
 IN_CI = os.environ.get("CI", "").lower() == "true"
 
 
@@ -181,14 +183,23 @@ def complaint_about(name: str) -> str:
 
 
 def without_traces(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """An executed notebook without time stamps and widget states.
+    """An executed notebook without time stamps, widget states and progress bars.
 
-    Jupyter Book would look for its outputs under a key that has no time stamps; a widget is dead in a page.
+    Jupyter Book would look for its outputs under a key that has no time stamps; a widget is dead in a page;
+    and a bar is there on slow machines only. Whatever else a notebook says on stderr is kept, and stops the build.
     """
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_progress(output)]
     notebook.metadata.pop("widgets", None)
     return notebook
+
+
+def is_progress(output: nbformat.NotebookNode) -> bool:
+    """Does an output hold nothing but the bars of tqdm, or the empty text that ends them?"""
+    lines = output.text.replace("\r", "\n").split("\n") if output.get("name") == "stderr" else ["output"]
+    return all(BAR.search(line) for line in lines if line.strip())
 
 
 # ---- writing the pages -------------------------------------------------------------------------------

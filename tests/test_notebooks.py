@@ -107,6 +107,20 @@ def test_text_carries_the_code(name):
     assert share >= LEAST_SHARE_OF_TEXT, f"only {share:.0%} of the cells are text"
 
 
+def test_a_progress_bar_of_a_slow_machine_is_no_part_of_a_page_and_other_messages_are():
+    texts = [" 67%|████   | 672/1000 [00:10<00:04, 67.01 queries/s]\r100%|███| 1000/1000 [00:11<00:00]\n", ""]
+    texts += [
+        "UserWarning: 50% of the rows are empty\n",
+        "100%|██| 4/4 [00:10<00:00, 1.1it/s]\nUserWarning: no\n",
+    ]
+    bars = [nbformat.v4.new_output("stream", name="stderr", text=text) for text in texts]
+    said = nbformat.v4.new_output("stream", name="stdout", text=texts[0])
+    drawn = nbformat.v4.new_output("display_data", data={"text/plain": "a figure"})
+    cell = nbformat.v4.new_code_cell("work()", outputs=[*bars, said, drawn])
+    clean = load_script("build").without_traces(nbformat.v4.new_notebook(cells=[cell]))
+    assert clean.cells[0].outputs == [*bars[2:], said, drawn]
+
+
 # ---- as run ------------------------------------------------------------------------------------------
 
 
