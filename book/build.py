@@ -186,7 +186,7 @@ def without_traces(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """An executed notebook without time stamps, widget states and progress bars.
 
     Jupyter Book would look for its outputs under a key that has no time stamps; a widget is dead in a page;
-    and a bar is there on slow machines only. Whatever else a notebook says on stderr is kept, and stops the build.
+    and a bar is there on slow machines only. Any other message on stderr is kept, and stops the build.
     """
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
