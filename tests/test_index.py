@@ -89,7 +89,9 @@ def test_an_index_is_as_it_was_when_it_is_opened_again(kind, tmp_path):
     assert again.schema == index.schema == open_index(place(kind, tmp_path), fields=KINDS).schema
     found = again.search(ROWS.vectors, 60)
     assert found.ids == expected.ids
-    assert all(map(torch.equal, found.scores, expected.scores))
+    for score, before in zip(found.scores, expected.scores, strict=True):
+        # Rows that lie elsewhere in memory may be multiplied in another order.
+        torch.testing.assert_close(score, before, atol=1e-6, rtol=0)
     assert dict(again.read(ROWS.ids[4:9]).fields) == row_fields(range(4, 9))
 
 
