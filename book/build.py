@@ -106,7 +106,7 @@ def digest_of_pages(notebooks: list[str]) -> str:
     package = files_below(ROOT / "geoclip_lite")
     settings = [ROOT / "_config.yml", ROOT / "_toc.yml", ROOT / "requirements.txt"]
     executed = [*[EXECUTED / name for name in notebooks], EXECUTED / "execution.md"]
-    return digest(*settings, *prose, *package, *executed)
+    return digest(*settings, *prose, *package, *executed, os.environ.get("GEOCLIP_REPOSITORY", ""))
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -230,13 +230,14 @@ def fill_output_cache(notebooks: list[str], times: dict[str, dict]) -> None:
 def write_pages() -> None:
     """Let Jupyter Book write all pages anew; a warning or a reference to nowhere is an error.
 
-    Then write what the page "Try it live" loads.
+    Then write what the page "Try it live" loads, and the slides.
     """
     shutil.rmtree(PAGES, ignore_errors=True)
     shutil.rmtree(PAGES.parent / ".doctrees", ignore_errors=True)
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     run(jupyter_book, "build", ROOT, "-W", "-n", "--keep-going", "--quiet")
     run(sys.executable, ROOT / "book" / "live" / "export.py", PAGES / "_static" / "live")
+    run(sys.executable, ROOT / "book" / "slides.py", PAGES)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parents[1]
 ADDRESS = re.compile(r"(https|file)://[\w./~:-]+")
 REVISION = re.compile(r"[\w][\w./-]*")
-INSTALL = '''\
+INSTALL = """\
 # Fetches the book and what it needs, about three minutes. Where the book is there, this cell does nothing.
 import importlib.util
 import os
@@ -34,7 +34,7 @@ if importlib.util.find_spec("geoclip_lite") is None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, "--editable", f"{{place}}[notebooks]"], check=True)
     sys.path.insert(0, os.path.abspath(place))
-    os.chdir(f"{{place}}/notebooks")'''
+    os.chdir(f"{{place}}/notebooks")"""
 
 
 def with_install_cell(notebook: NotebookNode, address: str, revision: str) -> NotebookNode:

@@ -1,0 +1,140 @@
+"""Slides of each chapter, taken from its page: what the cells tagged `slide` show, one to a slide.
+
+    python book/slides.py PAGES     # book/build.py calls it for _build/html
+
+A prediction question that stands before such a cell becomes a slide of its own, so that a lecturer can stop
+there. What a chapter promises opens the deck, what it has taught closes it. A deck is a page without code: the
+arrow keys turn it over, printing gives a slide a page, and a link leads from each slide to its place in the book.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bs4 import BeautifulSoup, Tag
+
+FOLDER = Path("_static", "slides")
+LAST = ("What we learnt", "In short")  # headings of a chapter's summary
+STYLE = """
+:root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --soft: #0b5a8a; }
+@media (prefers-color-scheme: dark) { :root { --ink: #eee; --paper: #14181e; --soft: #8ecbf2; } }
+html { scroll-snap-type: y mandatory; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 1.5rem/1.45 system-ui, sans-serif; }
+section { min-height: 100vh; box-sizing: border-box; padding: 4vh 6vw; scroll-snap-align: start;
+  display: flex; flex-direction: column; justify-content: center; gap: 1rem; break-after: page; }
+h1, h2 { margin: 0; line-height: 1.2; font-size: 2rem; }
+h1 { font-size: 2.6rem; }
+img { max-width: 100%; max-height: 70vh; background: #fff; object-fit: contain; align-self: flex-start; }
+table { border-collapse: collapse; font-size: 1.05rem; }
+th, td { padding: .2em .7em; text-align: right; border-bottom: 1px solid #8888; }
+pre { font-size: 1rem; overflow-x: auto; }
+a { color: var(--soft); }
+footer { font-size: 1rem; }
+.wide { overflow-x: auto; }
+"""
+KEYS = """
+const slides = [...document.querySelectorAll('section')];
+const here = () => slides.findIndex(slide => slide.getBoundingClientRect().bottom > innerHeight / 2);
+const steps = {ArrowRight: 1, ArrowDown: 1, PageDown: 1, ' ': 1, ArrowLeft: -1, ArrowUp: -1, PageUp: -1};
+addEventListener('keydown', event => {
+  if (event.key in steps && !event.target.closest('[tabindex="0"]') && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    slides[here() + steps[event.key]]?.scrollIntoView();
+  }
+});
+"""
+
+
+@dataclass(frozen=True)
+class Slide:
+    """A heading, what stands below it as HTML, and its place in the chapter."""
+
+    title: str
+    body: str
+    anchor: str = ""
+
+
+def slides_of(page: BeautifulSoup) -> list[Slide]:
+    """The slides of a chapter's page, in reading order.
+
+    Raises:
+        ValueError: a page without a promise, a summary, or a cell tagged `slide`.
+    """
+    article = page.select_one("article")
+    promise = article.select_one("div.admonition.note ul")
+    endings = [section for section in article.select("section") if title_of(section) in LAST]
+    if promise is None or not endings:
+        raise ValueError(f"page: {title_of(article)!r} lacks 'After this chapter you can' or its summary")
+    slides, question = [Slide(title_of(article), f"<p>After this, you can</p>{promise}")], None
+    for found in article.select("div.admonition.tip, div.cell.tag_slide"):
+        section = found.find_parent("section")
+        if "admonition" in found["class"]:
+            question = Slide("Predict", "".join(map(str, found.select(":scope > p")[1:])), section["id"])
+            continue
+        slides += [question] if question else []
+        slides.append(Slide(title_of(section), shown_by(found), section["id"]))
+        question = None
+    if len(slides) == 1:
+        raise ValueError(f"page: no cell of {title_of(article)!r} is tagged slide")
+    summary = [part for part in endings[0].find_all(True, recursive=False) if part.name in ("p", "ul", "ol")]
+    return [*slides, Slide(title_of(endings[0]), "".join(map(str, summary)), endings[0]["id"])]
+
+
+def title_of(part: Tag) -> str:
+    """The first heading, without the link that stands behind it."""
+    heading = part.find(["h1", "h2", "h3"])
+    return "".join(text for text in heading.strings if text.parent.get("class") != ["headerlink"]).strip()
+
+
+def shown_by(cell: Tag) -> str:
+    """What a cell put out: pictures, tables and text; not its code. An explorer stays in the book."""
+    output = cell.select_one(".cell_output")
+    if output is None:
+        raise ValueError(f"page: a cell tagged slide shows nothing: {cell.get_text()[:80]!r}")
+    if output.select_one(".gcl"):
+        return "<p>Move it in the book.</p>"
+    return f'<div class="wide" tabindex="0">{output.decode_contents()}</div>'
+
+
+def deck(slides: list[Slide], chapter: str, head: str) -> str:
+    """A whole page.
+
+    Args:
+        chapter: where the chapter lies, from the deck.
+        head: scripts that formulas need.
+    """
+    parts = []
+    for number, slide in enumerate(slides, 1):
+        level = "h1" if number == 1 else "h2"
+        place = f"{chapter}#{slide.anchor}" if slide.anchor else chapter
+        foot = f'<footer>{number} of {len(slides)} · <a href="{place}">in the book</a></footer>'
+        parts.append(f"<section><{level}>{slide.title}</{level}>{slide.body}{foot}</section>")
+    title = slides[0].title
+    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head>{meta}<title>{title}: slides</title>'
+        f"<style>{STYLE}</style>{head}</head>\n<body><main>\n"
+        + "\n".join(parts)
+        + f"\n</main><script>{KEYS}</script></body></html>\n"
+    )
+
+
+def write_decks(pages: Path) -> list[Path]:
+    """Writes `_static/slides/NN.html` for every chapter of a built book."""
+    written = []
+    (pages / FOLDER).mkdir(parents=True, exist_ok=True)
+    for path in sorted((pages / "notebooks").glob("[0-9][0-9]_*.html")):
+        page = BeautifulSoup(path.read_text(), "html.parser")
+        formulas = [s for s in page.select("script") if "mathjax" in str(s).lower()]
+        html = deck(slides_of(page), f"../../notebooks/{path.name}", "".join(map(str, formulas)))
+        target = pages / FOLDER / f"{path.name[:2]}.html"
+        # From the deck, what the page calls ../_images lies in ../../_images.
+        target.write_text(html.replace('"../_', '"../../_').replace('"#', f'"../../notebooks/{path.name}#'))
+        written.append(target)
+    return written
+
+
+if __name__ == "__main__":
+    print(f"{len(write_decks(Path(sys.argv[1])))} decks in {Path(sys.argv[1]) / FOLDER}")
