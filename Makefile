@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready-$(shell cksum < requirements.txt | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: setup book test lab bench results course clean help
+.PHONY: setup book test lab links bench results course clean help
 
 setup: $(READY) ## make .venv and nothing else
 
@@ -17,6 +17,9 @@ test: book ## the book, then all tests, two at a time (the browser tests need Ch
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
+
+links: book ## ask every link that leads out of the book whether it still does
+	@$(BIN)/jupyter-book build . --builder linkcheck --path-output _build/links --quiet
 
 bench: $(READY) ## compare speed and memory with peers: each benchmarks/*.py
 	@for script in $(sort $(wildcard benchmarks/[!_]*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

@@ -57,12 +57,14 @@ def with_install_cell(notebook: NotebookNode, address: str, revision: str) -> No
 
 def write_copies(address: str, revision: str, out: Path) -> list[Path]:
     """Writes every chapter with its cell to `out/notebooks`; the names stay."""
-    written = []
-    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
-        target = Path(out) / "notebooks" / path.name
+    read = {
+        path.name: nbformat.read(path, as_version=4) for path in sorted(ROOT.glob("notebooks/[0-9]*.ipynb"))
+    }
+    copies = {name: with_install_cell(notebook, address, revision) for name, notebook in read.items()}
+    written = [Path(out) / "notebooks" / name for name in copies]
+    for target, copy in zip(written, copies.values(), strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(with_install_cell(nbformat.read(path, as_version=4), address, revision), target)
-        written.append(target)
+        nbformat.write(copy, target)
     return written
 
 

@@ -3,8 +3,9 @@
     python book/slides.py PAGES     # book/build.py calls it for _build/html
 
 A prediction question that stands before such a cell becomes a slide of its own, so that a lecturer can stop
-there. What a chapter promises opens the deck, what it has taught closes it. A deck is a page without code: the
-arrow keys turn it over, printing gives a slide a page, and a link leads from each slide to its place in the book.
+there. What a chapter promises opens the deck, what it has taught closes it. A deck is a page without code:
+the arrow keys turn it over, printing gives a slide a page, and from each slide a link leads to its place in
+the book.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def slides_of(page: BeautifulSoup) -> list[Slide]:
     """
     article = page.select_one("article")
     promise = article.select_one("div.admonition.note ul")
-    endings = [section for section in article.select("section") if title_of(section) in LAST]
+    endings = [h.parent for h in article.select("section > h2") if title_of(h.parent) in LAST]
     if promise is None or not endings:
         raise ValueError(f"page: {title_of(article)!r} lacks 'After this chapter you can' or its summary")
     slides, question = [Slide(title_of(article), f"<p>After this, you can</p>{promise}")], None

@@ -116,7 +116,8 @@ def test_uploads_what_the_build_writes(name):
     uploads = [step["with"] for step in steps(name) if "/upload-" in step.get("uses", "")]
     assert uploads
     for upload in uploads:
-        assert ROOT / upload["path"] in (EXECUTED, PAGES)
+        made_by_a_step = upload["path"] in scripts(name) + (ROOT / "Makefile").read_text()
+        assert ROOT / upload["path"] in (EXECUTED, PAGES) or made_by_a_step
         assert upload.get("include-hidden-files", False) is upload["path"].startswith(".")
 
 
@@ -237,9 +238,48 @@ def test_publish_follows_ci_where_it_passed_on_main():
     assert "github.event.workflow_run.conclusion == 'success'" in condition
 
 
-def test_publish_lets_only_the_deployment_write():
-    build, deploy = (workflow("publish")["jobs"][job] for job in ("build", "deploy"))
+def test_publish_lets_no_code_of_the_book_write():
+    jobs = workflow("publish")["jobs"]
+    build, deploy = jobs["build"], jobs["deploy"]
     assert set(build["permissions"].values()) == {"read"}
+    for job in (content for name, content in jobs.items() if name != "build"):
+        said = "\n".join(step.get("run", "") for step in job["steps"])
+        assert not re.search(r"python|\bmake\b|pip", said), "what may write runs git and gh alone"
     assert deploy["needs"] == "build"
     assert deploy["permissions"] == {"pages": "write", "id-token": "write"}
     assert [step["uses"].split("@")[0] for step in deploy["steps"]] == ["actions/deploy-pages"]
+
+
+def test_publish_shows_the_outputs_that_ci_tested():
+    stored = {
+        name: [step["with"] for step in steps(name) if "/cache/" in step.get("uses", "")]
+        for name in ("ci", "publish", "links")
+    }
+    (kept,) = stored["ci"]
+    assert ROOT / kept["path"] == EXECUTED
+    assert stored["publish"] == stored["links"] == [kept]
+    for part in ("geoclip_lite/**", "results/*.json", "notebooks/**", "book/**", "requirements.txt"):
+        assert f"'{part}'" in kept["key"], "what the outputs depend on, as book/build.py has it"
+    build = {step.get("run"): step.get("env", {}) for step in workflow("publish")["jobs"]["build"]["steps"]}
+    assert build["make book"]["CI"] == "false", "with CI=true everything would be run anew"
+
+
+def test_no_file_knows_where_the_repository_is():
+    address = workflow("publish")["jobs"]["build"]["steps"]
+    named = [
+        step["env"]["GEOCLIP_REPOSITORY"] for step in address if "GEOCLIP_REPOSITORY" in step.get("env", {})
+    ]
+    assert named == ["${{ github.server_url }}/${{ github.repository }}"]
+    fixed = ("README.md", "_config.yml", "CONTRIBUTING.md", "CITATION.cff", "pyproject.toml", "book/intro.md")
+    for name in fixed:
+        assert not re.search(r"github\.com/[\w-]+/geoclip", (ROOT / name).read_text()), name
+
+
+def test_a_release_is_made_of_a_version_tag_only():
+    job = workflow("publish")["jobs"]["release"]
+    assert job["if"] == "github.ref_type == 'tag'"
+    assert set(job["needs"]) == {"build", "deploy"}
+    (publish,) = [step["run"] for step in job["steps"] if "run" in step]
+    assert "--verify-tag" in publish
+    for file in ("SHA256SUMS", "notes.md", "*.tar.gz"):
+        assert f"_build/release/{file}" in publish
