@@ -275,7 +275,7 @@ def test_slides_are_the_promise_each_question_each_output_and_the_summary():
     assert question == "<p>What?</p>"
     assert 'alt="a figure"' in figure
     assert "code()" not in figure
-    assert explorer == "<p>Move it in the book.</p>"
+    assert explorer == "<p>To be moved live: the explorer stands in the book.</p>"
     assert summary == "<p>Much.</p>"
     assert made[1].anchor == "one"
 
