@@ -27,7 +27,8 @@ section { min-height: 100vh; box-sizing: border-box; padding: 4vh 6vw; scroll-sn
   display: flex; flex-direction: column; justify-content: center; gap: 1rem; break-after: page; }
 h1, h2 { margin: 0; line-height: 1.2; font-size: 2rem; }
 h1 { font-size: 2.6rem; }
-img { width: min(100%, 70rem); max-height: 66vh; background: #fff; object-fit: contain; object-position: left; }
+img { width: min(100%, 70rem); max-height: 66vh; background: #fff; object-fit: contain;
+  object-position: left; }
 table { border-collapse: collapse; font-size: 1.05rem; }
 th, td { padding: .2em .7em; text-align: right; border-bottom: 1px solid #8888; }
 pre { font-size: 1rem; overflow-x: auto; }
