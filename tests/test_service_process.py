@@ -16,7 +16,7 @@ import pytest
 from service_gallery import SCENES, drawn_collection, served
 
 from geoclip_lite.datasets import shapes
-from geoclip_lite.service import sources, trials
+from geoclip_lite.service import running, sources, trials
 from geoclip_lite.service.__main__ import main
 from geoclip_lite.service.collection import Collection, Entry
 from geoclip_lite.service.limits import Limits
@@ -34,8 +34,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def service(folder):
-    with Running(*trials.small_gallery(folder), log=folder / "log") as running:
-        yield running
+    with Running(*trials.small_gallery(folder), log=folder / "log") as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +147,14 @@ def test_it_listens_on_loopback_only_unless_told_otherwise(service):
     table = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
     places = [line.split()[1] for line in table.splitlines() if line.split()[3] == "0A"]
     assert [place for place in places if place.endswith(f":{port:04X}")] == [f"0100007F:{port:04X}"]
+
+
+def test_an_answer_does_not_wait_for_the_clients_word_that_it_has_the_first_part():
+    with running.listening("127.0.0.1", 0) as sock:
+        client = socket.create_connection(sock.getsockname())
+        connection, _ = sock.accept()
+        with client, connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_told_to_stop_it_finishes_what_it_has_accepted(folder):
