@@ -141,6 +141,31 @@ def matched(costs, price=float("inf")):
     return costs.clamp(max=price)[rows, columns].sum() + (len(costs) - len(rows)) * min(price, 1e6)
 
 
+def greedily(costs, price):
+    """The cheapest pair, again and again; what is dearer than the price is given up."""
+    costs, paid = costs.clone(), []
+    for _ in range(min(costs.shape)):
+        i, j = divmod(int(costs.argmin()), costs.shape[1])
+        paid.append(min(float(costs[i, j]), price))
+        costs[i, :] = costs[:, j] = torch.inf
+    return sum(paid) + price * (len(costs) - len(paid))
+
+
+def capped_late(costs, price):
+    rows, columns = linear_sum_assignment(costs)
+    return costs[rows, columns].clamp(max=price).sum() + price * (len(costs) - len(rows))
+
+
+def every_way(costs, price):
+    """The chapter's search, which needs a column for every row."""
+    ways = permutations(range(costs.shape[1]), len(costs))
+    return min(sum(min(float(costs[i, j]), price) for i, j in enumerate(way)) for way in ways)
+
+
+def could(which, **others):
+    return {name: name in which for name in "ABCD"} | others
+
+
 def market(scores, rounds=300):
     """Prices at which every image gets as much as any other."""
     price = torch.zeros(scores.shape[1], dtype=scores.dtype)
@@ -415,11 +440,23 @@ MISTAKES = [
         "better stay alone",
     ),
     (checks.match_or_leave, lambda m, price: matched(m, price) - max(0, len(m) - m.shape[1]) * price, "pay"),
-    (checks.match_or_leave, lambda m, price: matched(m, price) / len(m), "expected"),
+    (checks.match_or_leave, lambda m, price: matched(m, price) / len(m), "a mean"),
+    (checks.match_or_leave, capped_late, "cap before you match"),
+    (checks.match_or_leave, greedily, "That is greedy"),
+    (
+        checks.match_or_leave,
+        lambda m, price: matched(m, price) + max(0, m.shape[1] - len(m)) * price,
+        "charge columns",
+    ),
+    (checks.match_or_leave, lambda m, price: matched(m, price) + price * (m.shape[1] - len(m)), "columns"),
+    (checks.match_or_leave, lambda m, price: matched(m.clamp_(max=price), price), "changes the table"),
+    (checks.match_or_leave, every_way, "`M` had 4 rows and 2 columns"),
+    (checks.match_or_leave, lambda m, price: 0.5, "expected"),
     (checks.oracle_r1, lambda i, right: right.gather(1, i)[:, 0].double().mean(), "before reranking"),
     (checks.oracle_r1, lambda i, right: right.amax(1).double().mean(), "outside the shortlist"),
     (checks.oracle_r1, lambda i, right: right.gather(1, i).sum(1).double().mean(), "count once"),
     (checks.oracle_r1, lambda i, right: torch.tensor(0.5), "expected"),
+    (checks.oracle_r1, lambda i, right: right[i].amax(1).double().mean(), "`indices` had shape (20, 4)"),
     (checks.csls_bias, lambda t, i, k: (i @ t.T).topk(k, dim=1).values.mean(1), "Half of that"),
     (
         checks.csls_bias,
@@ -453,7 +490,17 @@ MISTAKES = [
     (checks.best_picture, lambda bounds, exact: [exact(0), exact(0), 0][2], "twice"),
     (checks.expected_hit, lambda tied, right: float(right > 0), "luckiest"),
     (checks.expected_hit, lambda tied, right: right, "at most 1"),
-    (checks.expected_hit, lambda tied, right: 1 / tied, "expected"),
+    (checks.expected_hit, lambda tied, right: 1 / tied, "one particular candidate"),
+    (checks.expected_hit, lambda tied, right: right == tied, "unluckiest"),
+    (checks.expected_hit, lambda tied, right: 0.25, "expected"),
+    (checks.deployable, lambda: None, "return"),
+    (checks.deployable, lambda: [True, False, True, False], "a dictionary"),
+    (checks.deployable, lambda: {"A": True, "B": False}, "the keys A, B, C, D"),
+    (checks.deployable, lambda: could("A", C="yes"), "not 'yes'"),
+    (checks.deployable, lambda: could("C"), "A reads the user's own words"),
+    (checks.deployable, lambda: could("ABC"), "An annotation stays one"),
+    (checks.deployable, lambda: could("A"), "from a detector"),
+    (checks.deployable, lambda: could("ACD"), "which picture is right"),
     (checks.hit_at_k, lambda ranks, k: (ranks < k).float().mean(), "start at 1"),
     (checks.hit_at_k, lambda ranks, k: (ranks <= k).sum(), "how many"),
     (checks.hit_at_k, lambda ranks, k: 100 * (ranks <= k).float().mean(), "percent"),
@@ -566,6 +613,8 @@ def test_a_mistake_is_answered_in_words(check, mistake, words):
         (checks.gw_by_products, gw),
         (checks.best_step, lambda a, b: min(range(101), key=lambda s: a * s * s / 100 + b * s) / 100),
         (checks.semi_relaxed, lowest_over_maps),
+        (checks.match_or_leave, matched),
+        (checks.expected_hit, lambda tied, right: torch.tensor(right) / tied),
         (checks.push, pushed),
         (checks.group_advantages, lambda r: torch.nn.functional.layer_norm(r, r.shape[1:], eps=1e-8)),
         (

@@ -6,7 +6,7 @@ from geoclip_lite.checks.feedback import Feedback
 from geoclip_lite.checks.fused import best_step, gw_by_products, semi_relaxed
 from geoclip_lite.checks.judging import cohen_kappa, judged_ndcg, true_share
 from geoclip_lite.checks.neighbourhood import ceiling, csls_bias, prices
-from geoclip_lite.checks.objects import expected_hit, match_or_leave, oracle_r1
+from geoclip_lite.checks.objects import deployable, expected_hit, match_or_leave, oracle_r1
 from geoclip_lite.checks.per_object import at_least_one, encode_with_templates, merge
 from geoclip_lite.checks.pixels import best_picture, max_sim, value_path
 from geoclip_lite.checks.pointwise import bag_ceiling, hit_at_k, retrieve
@@ -32,6 +32,7 @@ __all__ = [
     "clipped_objective",
     "cohen_kappa",
     "csls_bias",
+    "deployable",
     "encode_with_templates",
     "expected_hit",
     "folds_by_image",
