@@ -13,3 +13,4 @@ function letKeysScroll() {
 }
 addEventListener("load", () => Promise.resolve(window.MathJax?.startup?.promise).then(letKeysScroll));
 addEventListener("resize", letKeysScroll);
+addEventListener("toggle", letKeysScroll, true);
