@@ -8,7 +8,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
 // What scrolls sideways must be reachable by keyboard: formulas and tables that are wider than their column.
 function letKeysScroll() {
-  const wide = "mjx-container[display], .pst-scrollable-table-container, .cell_output .text_html";
+  const wide = "mjx-container[display], .pst-scrollable-table-container, .cell_output .text_html, .cell_output details";
   for (const box of document.querySelectorAll(wide)) if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
 }
 addEventListener("load", () => Promise.resolve(window.MathJax?.startup?.promise).then(letKeysScroll));
