@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import normalize
 
-from geoclip_lite.checks.feedback import check, expect, number
+from geoclip_lite.checks.feedback import check, expect, number, returned, tensor
 
 
 def _unit(n: int, generator: torch.Generator, dim: int = 8) -> torch.Tensor:
@@ -29,9 +29,7 @@ def residual(function: Callable) -> str:
         def head(x: torch.Tensor, weight: torch.Tensor = weight) -> torch.Tensor:
             return torch.relu(x @ weight) - 0.3
 
-        answer = function(vectors.clone(), head, alpha)
-        shape = tuple(getattr(answer, "shape", ()))
-        expect(shape == (5, 8), f"Return one row per vector: shape (5, 8), got {shape}.")
+        answer = tensor(function(vectors.clone(), head, alpha), (5, 8), "one row per vector")
         moved = vectors + alpha * head(vectors)
         expect(not _near(answer, moved) or alpha == 0, "Scale each row back to length 1.")
         expect(
@@ -62,10 +60,7 @@ def shared_targets(function: Callable) -> str:
     ]
     for pictures, titles in batches:
         n = len(titles)
-        answer = function(list(pictures), list(titles))
-        shape = tuple(getattr(answer, "shape", ()))
-        expect(shape == (n, n), f"A batch of {n} pairs needs a matrix of shape ({n}, {n}), got {shape}.")
-        answer = answer.double()
+        answer = tensor(function(list(pictures), list(titles)), (n, n), "one row per pair").double()
         same = torch.tensor(
             [[pictures[i] == pictures[j] or titles[i] == titles[j] for j in range(n)] for i in range(n)]
         ).double()
@@ -92,6 +87,7 @@ def clamped_scale(function: Callable) -> str:
     top = math.log(100)
     for scale in (0.0, 2.5, top - 1e-3, top + 0.01, 7.0):
         answer = function(scale)
+        returned(answer)
         expect(
             isinstance(answer, tuple) and len(answer) == 2,
             "Return two numbers: the factor, and its gradient.",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import normalize
 
-from geoclip_lite.checks.feedback import check, expect, number, same
+from geoclip_lite.checks.feedback import check, expect, number, same, tensor
 
 
 def _near(answer: torch.Tensor, wanted: torch.Tensor, tolerance: float = 1e-5) -> bool:
@@ -20,11 +20,7 @@ def csls_bias(function: Callable) -> str:
     generator = torch.Generator().manual_seed(0)
     for n, m, k in ((6, 4, 2), (5, 7, 5), (9, 3, 1)):
         texts, images = (normalize(torch.randn(size, 8, generator=generator), dim=1) for size in (n, m))
-        answer = function(texts.clone(), images.clone(), k)
-        expect(
-            tuple(answer.shape) == (m,),
-            f"Return one number per image: shape ({m},), got {tuple(answer.shape)}.",
-        )
+        answer = tensor(function(texts.clone(), images.clone(), k), (m,), "one number per image")
         near = torch.stack([(texts @ image).sort(descending=True).values[:k].mean() for image in images])
         expect(not _near(answer, near), "Half of that: the query's own share of CSLS is left out.")
         far = torch.stack([(texts @ image).sort().values[:k].mean() for image in images]) / 2
@@ -39,11 +35,7 @@ def prices(function: Callable) -> str:
     generator = torch.Generator().manual_seed(0)
     for n in (3, 6, 10):
         scores = 2 * torch.randn(n, n, generator=generator, dtype=torch.float64)
-        answer = function(scores.clone())
-        expect(
-            tuple(answer.shape) == (n,),
-            f"Return one price per image: shape ({n},), got {tuple(answer.shape)}.",
-        )
+        answer = tensor(function(scores.clone()), (n,), "one price per image")
         attention = (scores - answer).softmax(dim=1).sum(dim=0)
         turned = (scores + answer).softmax(dim=1).sum(dim=0)
         expect(

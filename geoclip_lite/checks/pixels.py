@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import normalize
 
-from geoclip_lite.checks.feedback import check, expect
+from geoclip_lite.checks.feedback import check, expect, returned, tensor
 
 
 def _close(answer: torch.Tensor, wanted: torch.Tensor) -> bool:
@@ -21,14 +21,10 @@ def value_path(function: Callable) -> str:
     for images, channels, rows, columns, inner, dim in ((2, 5, 2, 3, 5, 4), (1, 3, 3, 2, 4, 6)):
         shapes = ((images, channels, rows, columns), (inner, channels), (inner,), (dim, inner), (dim,))
         features, w_v, b_v, w_c, b_c = (torch.randn(*shape, generator=generator) for shape in shapes)
-        answer = function(features, w_v, b_v, w_c, b_c)
         places = [features[:, :, r, c] for r in range(rows) for c in range(columns)]
         said = torch.stack([(place @ w_v.T + b_v) @ w_c.T + b_c for place in places], dim=1)
         shape = (images, rows * columns, dim)
-        expect(
-            tuple(answer.shape) == shape,
-            f"Return pictures x places x dim: {shape} here, got {tuple(answer.shape)}.",
-        )
+        answer = tensor(function(features, w_v, b_v, w_c, b_c), shape, "pictures x places x dim")
         expect(
             not _close(answer, said), "The values are right, but not of length one: divide by their norms."
         )
@@ -50,13 +46,9 @@ def max_sim(function: Callable) -> str:
     for n, pictures, windows in ((3, 5, 4), (1, 2, 6), (4, 3, 2)):
         phrases = normalize(torch.randn(n, 8, generator=generator), dim=-1)
         shown = normalize(torch.randn(pictures, windows, 8, generator=generator), dim=-1)
-        answer = function(phrases.clone(), shown.clone())
+        answer = tensor(function(phrases.clone(), shown.clone()), (pictures,), "one score per picture")
         cosines = torch.stack([shown[p] @ phrases.T for p in range(pictures)])
         wanted = torch.tensor([float(cosines[p].max(dim=0).values.mean()) for p in range(pictures)])
-        expect(
-            tuple(answer.shape) == (pictures,),
-            f"Return one score per picture: shape ({pictures},), got {tuple(answer.shape)}.",
-        )
         other = cosines.amax(2).mean(1)
         expect(
             _close(other, wanted) or not _close(answer, other),
@@ -82,7 +74,7 @@ def best_picture(function: Callable) -> str:
 
         answer = function(list(bounds), exact)
         wanted = int(scores.argmax())
-        expect(answer is not None, "Return the index of the best picture.")
+        returned(answer)
         expect(
             int(answer) == wanted,
             f"{pictures} pictures: the best is number {wanted}, you return {int(answer)}.",

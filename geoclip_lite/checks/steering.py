@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import normalize
 
-from geoclip_lite.checks.feedback import check, expect, number
+from geoclip_lite.checks.feedback import check, expect, number, returned, tensor
 
 
 def _unit(n: int, generator: torch.Generator, dim: int = 8) -> torch.Tensor:
@@ -27,8 +27,7 @@ def push(function: Callable) -> str:
         queries, directions = _unit(n, generator), _unit(n, generator)
         strengths = torch.linspace(0.2, 2.0, n)
         answer = function(queries.clone(), directions.clone(), strengths.clone())
-        shape = tuple(getattr(answer, "shape", ()))
-        expect(shape == (n, 8), f"Return one row per query: shape ({n}, 8), got {shape}.")
+        answer = tensor(answer, (n, 8), "one row per query")
         moved = queries + strengths[:, None] * directions
         expect(not _near(answer, moved), "Scale each row back to length 1.")
         expect(
@@ -84,9 +83,7 @@ def without(function: Callable) -> str:
     generator = torch.Generator().manual_seed(2)
     for n in (3, 1, 5):
         direction, others = _unit(1, generator)[0], _unit(n, generator)
-        answer = function(direction.clone(), others.clone())
-        shape = tuple(getattr(answer, "shape", ()))
-        expect(shape == (8,), f"Return one vector of 8 numbers, got shape {shape}.")
+        answer = tensor(function(direction.clone(), others.clone()), (8,), "one vector of 8 numbers")
         once = direction - (others @ direction) @ others
         step = direction.clone()
         for other in others:
@@ -118,8 +115,7 @@ def steer_then_merge(function: Callable) -> str:
         given = objects.clone()
         answer = function(given, which, direction.clone(), strength)
         expect(torch.equal(given, objects), "You changed `objects` itself: work on a copy.")
-        shape = tuple(getattr(answer, "shape", ()))
-        expect(shape == (8,), f"Return one vector of 8 numbers, got shape {shape}.")
+        answer = tensor(answer, (8,), "one vector of 8 numbers")
         rough, moved = objects.clone(), objects.clone()
         rough[which] += strength * direction
         moved[which] = normalize(rough[which], dim=0)
@@ -150,6 +146,7 @@ def mispaired(function: Callable) -> str:
     )
     for wanted, shown, pairs, expected in cases:
         answer = function([dict(o) for o in wanted], [dict(o) for o in shown], list(pairs))
+        returned(answer)
         expect(isinstance(answer, list), f"Return a list of (i, slot), got {type(answer).__name__}.")
         differs = [(i, s) for i, j in pairs for s in wanted[i] if wanted[i][s] != shown[j][s]]
         expect(
@@ -171,8 +168,7 @@ def random_step(function: Callable) -> str:
         before, after, noise = _unit(3, generator, dim)
         noise = 5 * noise
         answer = function(before.clone(), after.clone(), noise.clone())
-        shape = tuple(getattr(answer, "shape", ()))
-        expect(shape == (dim,), f"Return one vector of {dim} numbers, got shape {shape}.")
+        answer = tensor(answer, (dim,), f"one vector of {dim} numbers")
         expect(abs(float(answer.norm()) - 1) < 1e-4, "The result must have length 1.")
         cosine, wanted = float(before @ answer), float(before @ after)
         expect(
