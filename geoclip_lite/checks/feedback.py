@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import normalize
 
 from geoclip_lite import course
 
@@ -40,6 +41,16 @@ def expect(condition: object, message: str) -> None:
 def same(a: float, b: float) -> bool:
     """Equal up to rounding, in half precision too."""
     return abs(a - b) < 1e-3
+
+
+def near(answer: torch.Tensor, wanted: torch.Tensor, tolerance: float = 1e-4) -> bool:
+    """Of one shape, and no entry further than the tolerance from the one that is wanted."""
+    return answer.shape == wanted.shape and float((answer.double() - wanted.double()).abs().max()) < tolerance
+
+
+def unit(n: int, generator: torch.Generator, dim: int = 8) -> torch.Tensor:
+    """n random unit rows."""
+    return normalize(torch.randn(n, dim, generator=generator), dim=1)
 
 
 def returned(answer: object) -> None:
