@@ -4,12 +4,10 @@ import json
 import socket
 import threading
 import time
-from contextlib import ExitStack
 
 import pytest
-from chat_server import completion, serving
+from chat_server import completion
 
-from geoclip_lite import chat
 from geoclip_lite.answers import Answer, Match, Result
 from geoclip_lite.language_model import (
     BadReplyError,
@@ -20,6 +18,7 @@ from geoclip_lite.language_model import (
     evidence,
 )
 
+pytestmark = pytest.mark.usefixtures("no_pauses")
 RESULTS = tuple(
     Result(
         f"picture-{i}",
@@ -36,17 +35,6 @@ ANSWER = Answer("a red cube", ("red cube",), RESULTS, {})
 
 def said(text="the first", results=(1,)):
     return completion(json.dumps({"answer": text, "results": list(results)}))
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    monkeypatch.setattr(chat, "PAUSES", (0.0, 0.0))
-
-
-@pytest.fixture
-def serve():
-    with ExitStack() as running:
-        yield lambda *replies, **about: running.enter_context(serving(*replies, **about))
 
 
 # --- well -----------------------------------------------------------------------------------------
