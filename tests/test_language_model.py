@@ -100,6 +100,16 @@ def test_a_reply_that_is_not_what_was_asked_for_is_refused(serve, reply):
     assert len(server.seen) == 1, "asking again would cost money and change nothing"
 
 
+def test_a_reply_that_is_too_long_is_called_that(serve, monkeypatch):
+    """Cut off it would be no JSON, and the model would be blamed."""
+    reply = said()
+    monkeypatch.setattr("geoclip_lite.chat.MAX_REPLY", len(reply[1]))
+    assert ask("which?", ANSWER, serve(reply)[1]).cited == ("picture-0",)
+    monkeypatch.setattr("geoclip_lite.chat.MAX_REPLY", len(reply[1]) - 1)
+    with pytest.raises(BadReplyError, match=f"longer than {len(reply[1]) - 1} bytes"):
+        ask("which?", ANSWER, serve(reply)[1])
+
+
 @pytest.mark.parametrize("number", [0, 4, -1])
 def test_an_answer_that_rests_on_what_was_not_found_is_refused(serve, number):
     _, endpoint = serve(said(results=[1, number]))
