@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
+from _turns import timed
 from torch.nn.functional import normalize
 
 from geoclip_lite.adapters import Fitted, Pairs, Recipe, fit
@@ -28,13 +28,6 @@ def pairs(n: int, name: str, seed: int) -> Pairs:
     texts = normalize(images + 0.1 * torch.randn(n, DIM, generator=generator), dim=1)
     names = [f"{name} {i}" for i in range(n)]
     return Pairs.of(images, texts, names, names)
-
-
-def seconds(work: Callable[[], list[Fitted]]) -> tuple[float, list[Fitted]]:
-    """Of the processor."""
-    start = time.process_time()
-    done = work()
-    return time.process_time() - start, done
 
 
 def main() -> None:
@@ -56,7 +49,7 @@ def main() -> None:
     times: dict[str, list[float]] = {"together": [], "alone": []}
     for _ in range(3):
         for name, work in (("together", together), ("alone", alone)):
-            took, done = seconds(work)
+            took, done = timed(work, time.process_time)
             times[name].append(took)
             weights = [f.adapter.text_head[0].weight for f in done]
             if name == "together":

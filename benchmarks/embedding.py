@@ -13,13 +13,13 @@ import argparse
 import os
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import open_clip
 import torch
+from _turns import seconds
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -51,12 +51,6 @@ def random_vit(folder: Path) -> DualEncoder:
     return load_encoder(f"ViT-B-32/{path}", device="cpu")
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def compare(encoder: DualEncoder, place: Path, rounds: int) -> None:
     """One line of ratios."""
     some = list(files(place))
@@ -67,7 +61,7 @@ def compare(encoder: DualEncoder, place: Path, rounds: int) -> None:
     own, reading, bulk = [], [], []
     for number in range(rounds):
         own.append(seconds(partial(encode, encoder, squares)))
-        reading.append(seconds(partial(read, place, encoder.square, some)) / own[-1])
+        reading.append(seconds(partial(read, place, square, some)) / own[-1])
         where = place.with_name(f"{place.name}-{number}")
         bulk.append(seconds(partial(embed, encoder, place, where)) / own[-1])
         with open_index(where) as index:

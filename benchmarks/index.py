@@ -17,13 +17,13 @@ import argparse
 import os
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from _turns import seconds, timed
 from torch import Tensor
 
 from geoclip_lite.index import Hits, Index, field, open_index
@@ -43,12 +43,6 @@ class Built:
     upserts: float
     optimise: float
     megabytes: float
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def build(kind: str, folder: Path, gallery: Tensor) -> Built:
@@ -105,9 +99,9 @@ def compare_searches(built: dict[str, Built], queries: Tensor, gallery: Tensor) 
         times, found = {kind: [] for kind in built}, {kind: [] for kind in built}
         for query in [*queries[:3], *queries]:
             for kind, one in built.items():
-                start = time.perf_counter()
-                found[kind].append(one.index.search(query[None], K, where))
-                times[kind].append(1e3 * (time.perf_counter() - start))
+                took, hits = timed(partial(one.index.search, query[None], K, where))
+                times[kind].append(1e3 * took)
+                found[kind].append(hits)
         expected = true_ids(queries, gallery, passing, K)
         for kind in built:
             own, reference = times[kind][3:], times["exact"][3:] if "exact" in built else times[kind][3:]

@@ -10,13 +10,13 @@ find the same pictures, and that is checked.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from functools import partial
 from statistics import median
 
 import pandas as pd
 import torch
+from _turns import in_turns
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -44,9 +44,10 @@ def main() -> None:
         "one-to-one, every pair, scipy": (FEWEST, lambda: by_scipy(index, queries)),
     }
     found = {name: way() for name, (_, way) in ways.items()}
-    seconds = in_turns({name: way for name, (_, way) in ways.items()}, rounds)
+    times = in_turns({name: way for name, (_, way) in ways.items()}, rounds, warm=0)
     table = pd.DataFrame(
-        {"seconds for 1,000 queries": seconds[name] * QUERIES / count} for name, (count, _) in ways.items()
+        {"seconds for 1,000 queries": median(times[name]) * QUERIES / count}
+        for name, (count, _) in ways.items()
     )
     table.index = list(ways)
     table["times as long as stopping early"] = table.iloc[:, 0] / table.loc["one-to-one, stops early"].iloc[0]
@@ -105,17 +106,6 @@ def by_scipy(index: RegionIndex, queries: PointSets) -> Tensor:
             scores[picture] = cosines[rows, columns].mean()
         best.append(scores.topk(BEST).indices)
     return torch.stack(best)
-
-
-def in_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each way, one after the other in every round."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: median(times) for name, times in seconds.items()}
 
 
 if __name__ == "__main__":

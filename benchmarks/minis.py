@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import torch
+from _turns import seconds
 from torch.nn import functional as F
 
 from geoclip_lite.datasets import shapes
 from geoclip_lite.encoders import diets, load_encoder, mini, train
 from geoclip_lite.encoders.tokenizer import PAD
 
-
-def seconds(work: Callable[[], object]) -> float:
-    """Processor seconds of one call."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
+computing = partial(seconds, clock=time.process_time)
 
 
 def compare(name: str, peer: Callable[[], object], ours: Callable[[], object], rounds: int = 5) -> None:
     """Times two ways of doing one thing in turn, and prints both and their ratio."""
     peer(), ours()
-    pairs = [(seconds(peer), seconds(ours)) for _ in range(rounds)]
+    pairs = [(computing(peer), computing(ours)) for _ in range(rounds)]
     theirs, mine, ratio = (
         median(p for p, _ in pairs),
         median(o for _, o in pairs),
@@ -38,7 +35,7 @@ def compare(name: str, peer: Callable[[], object], ours: Callable[[], object], r
 
 def draw_everything() -> None:
     scenes = shapes.compositions()
-    taken = seconds(lambda: [scene.image(64) for scene in scenes])
+    taken = computing(lambda: [scene.image(64) for scene in scenes])
     print(
         f"drawing all {len(scenes):,} compositions: {taken:.2f} s ({1e3 * taken / len(scenes):.2f} ms each)"
     )

@@ -3,7 +3,8 @@
     python benchmarks/service.py [--seconds 8] [--soak 60]
 
 A service of its own, on loopback, over the drawn demo gallery. Clients ask for descriptions that were not
-asked before, each waiting for its answer; latency is theirs. Service and clients share the machine.
+asked before, each waiting for its answer; latency is theirs. Service and clients share the machine. The peer
+is the same pipeline without a service, in this process: both are asked the same, in turns.
 
 For ten minutes of soak: --soak 600.
 """
@@ -11,16 +12,40 @@ For ten minutes of soak: --soak 600.
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import random
 import tempfile
+from functools import partial
 from pathlib import Path
+from statistics import median
 
-from geoclip_lite.service import trials
-from geoclip_lite.service.load import Load, descriptions, drive, mixed
+from _turns import timed
+
+from geoclip_lite.pipeline import Pipeline
+from geoclip_lite.service import sources, trials
+from geoclip_lite.service.load import Client, Load, descriptions, drive, mixed
 from geoclip_lite.service.trials import Running
 
 CLIENTS = (1, 8, 32)
 WARM = 2.0  # seconds that are not counted
+PAIRS, K = 100, 12  # queries that service and pipeline are asked in turns; results of each
+
+
+def beside(service: Running, pipeline: Pipeline) -> None:
+    """What the service adds to a search. The first pair is not counted."""
+    client, rng, pairs = Client(service.address), random.Random(0), []
+    for _ in range(PAIRS + 1):
+        call = descriptions(rng)
+        served, reply = timed(partial(client.ask, call))
+        own, answer = timed(partial(pipeline.search, json.loads(call.body)["query"], K))
+        found = [result["id"] for result in json.loads(reply.body)["results"]]
+        assert found == [result.id for result in answer.results]
+        pairs.append((served, own))
+    client.close()
+    served, own = (1e3 * median(times) for times in zip(*pairs[1:], strict=True))
+    ratio = median(served / own for served, own in pairs[1:])
+    print(f"  service {served:.1f} ms, pipeline {own:.1f} ms, service / pipeline {ratio:.2f}")
 
 
 def speed(service: Running, seconds: float) -> None:
@@ -56,6 +81,8 @@ def main() -> None:
         with Running(
             "--index", str(folder / "demo"), "--encoder", "mini-pairs", log=folder / "log"
         ) as service:
+            print(f"one client against the pipeline itself, load {os.getloadavg()[0]:.1f}")
+            beside(service, sources.demo(("mini-pairs",), str(folder / "peer")).pipelines["mini-pairs"])
             print(f"speed, load {os.getloadavg()[0]:.1f}")
             speed(service, options.seconds)
             print(f"soak of {options.soak:g} s with 4 clients")

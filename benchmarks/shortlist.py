@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import time
 from collections.abc import Callable
 from itertools import accumulate
 
 import faiss
 import torch
+from _turns import in_turns
 from torch.profiler import ProfilerActivity, profile
 
 from geoclip_lite.retrieval import Gallery, shortlist
@@ -35,17 +35,6 @@ def vectors(rows: int, seed: int) -> torch.Tensor:
 
 def gallery_of(rows: int) -> Gallery:
     return Gallery(vectors(rows, seed=0), (Scene("any", "", (), draw=None),) * rows)
-
-
-def seconds(search: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    search()
-    return time.perf_counter() - start
-
-
-def in_turns(searches: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    turns = [{name: seconds(search) for name, search in searches.items()} for _ in range(repeats + 1)]
-    return {name: [turn[name] for turn in turns[1:]] for name in searches}
 
 
 def compare_times(repeats: int) -> None:

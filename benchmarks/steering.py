@@ -9,12 +9,11 @@ Compared in turns, so that a busy machine slows all of them:
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
+from _turns import in_turns
 
 from geoclip_lite import steering
 from geoclip_lite.datasets import shapes
@@ -36,13 +35,6 @@ def setting() -> tuple[torch.Tensor, torch.Tensor, Gallery]:
     return encoder.encode_texts(captions), direction, Gallery.of_images(encoder, shapes.compositions())
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
 def main() -> None:
     torch.set_num_threads(1)
     queries, direction, gallery = setting()
@@ -62,10 +54,7 @@ def main() -> None:
     ways = {"sweep": sweep, "shortlist": by_shortlist, "matmul": by_matmul}
     agree = [torch.equal(a, b) for a, b in zip(sweep(), by_shortlist(), strict=True)]
     print(f"same rankings as the shortlist at {sum(agree)} of {len(agree)} strengths")
-    times = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, run in ways.items():
-            times[name].append(seconds(run))
+    times = in_turns(ways, ROUNDS, warm=0)
     for name, each in times.items():
         print(f"{name:10} {np.median(each):6.2f} s   x {np.median(each) / np.median(times['sweep']):.1f}")
 

@@ -6,24 +6,16 @@ The ratio is the second run's share of the first, on one thread; the vectors of 
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import open_clip
 import torch
+from _turns import timed
 from PIL import Image
 from safetensors.torch import save_file
 
 from geoclip_lite.datasets import shapes
 from geoclip_lite.encoders import DualEncoder, Stored, load_encoder
-
-
-def timed(work: Callable[[], torch.Tensor]) -> tuple[float, torch.Tensor]:
-    """Seconds on the clock (files are waited for), and the vectors."""
-    start = time.perf_counter()
-    vectors = work()
-    return time.perf_counter() - start, vectors
 
 
 def compare(encoder: DualEncoder, images: list[Image.Image], folder: Path) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import ot
 import pandas as pd
 import torch
+from _turns import in_turns
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -255,18 +256,6 @@ def in_double(problems: Problems) -> Problems:
     """The same problems in double precision."""
     left, right = (type(s)(s.sizes, s.entries.double()) for s in (problems.left, problems.right))
     return Problems(problems.features.double(), left, right, problems.left_of, problems.right_of)
-
-
-def in_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round; one round before that is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
-        for name, work in ways.items():
-            start = time.perf_counter()
-            work()
-            if number:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 def compile_once() -> None:

@@ -102,11 +102,15 @@ def _measure(pipe, work: Callable[[], int]) -> None:
     pipe.send((seconds, computed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, count))
 
 
-def report(name: str, work: Callable[[], int]) -> None:
+def report(name: str, work: Callable[[], int], peer: float | None = None) -> float:
+    """Prints a line and returns the seconds of computing; `peer`: those of the peer."""
     seconds, computed, peak, count = measured(work)
     within = "within" if seconds < MOST_SECONDS and peak < MOST_BYTES else "beyond"
     found = f"{count:>7,}: {seconds:6.1f} s ({computed:.1f} s of computing), {peak / 1e9:.2f} GB at the peak"
-    print(f"{name:<38} {found}, {within} {MOST_SECONDS} s and {MOST_BYTES / 1e9:.0f} GB", flush=True)
+    ratio = "" if peer is None else f", computes {computed / peer:.1f} x as long as the peer"
+    limits = f"{within} {MOST_SECONDS} s and {MOST_BYTES / 1e9:.0f} GB"
+    print(f"{name:<38} {found}, {limits}{ratio}", flush=True)
+    return computed
 
 
 def main() -> None:
@@ -122,15 +126,15 @@ def main() -> None:
         def read(**options: bool) -> Callable[[], int]:
             return lambda: len(visual_genome.read(folder, pictures=False, **options).scenes)
 
-        report("read", read())
-        report("read without relations", read(relations=False))
-        report("read with regions", read(regions=True))
-        report(
-            "json.load of objects.json alone",
-            lambda: len(json.loads((folder / "objects.json").read_text())),
-        )
+        def parse() -> int:
+            return len(json.loads((folder / "objects.json").read_text()))
+
+        peer = report("the peer: json.load of objects.json", parse)
+        report("read", read(), peer)
+        report("read without relations", read(relations=False), peer)
+        report("read with regions", read(regions=True), peer)
         measured(lambda: turn_around(folder / "attributes.json") or 0)
-        report("read, attributes in the other order", read())
+        report("read, attributes in the other order", read(), peer)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from io import BytesIO
 
 from PIL import Image
 
-MAX_REPLY = 1_000_000  # bytes that are read of a reply
+MAX_REPLY = 1_000_000  # bytes; a caption or a verdict needs a thousandth of it
 PAUSES = (0.5, 2.0)  # seconds before the second and the third attempt
 
 Message = Mapping[str, object]  # {"role": "user", "content": a text, or a list of parts}
@@ -73,7 +73,7 @@ def complete(messages: Sequence[Message], endpoint: Endpoint) -> str:
 
     Raises:
         UnreachableError, RefusedError: see there.
-        BadReplyError: what came is no chat completion, or says nothing.
+        BadReplyError: what came is no chat completion, says nothing, or is longer than MAX_REPLY.
     """
     body = {"model": endpoint.model, "messages": list(messages), "temperature": 0}
     return _content(_posted(endpoint, body))
@@ -126,7 +126,7 @@ def _attempt(endpoint: Endpoint, body: Mapping[str, object]) -> bytes:
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=endpoint.timeout) as response:
-            return response.read(MAX_REPLY)
+            reply = response.read(MAX_REPLY + 1)
     except urllib.error.HTTPError as error:
         said = error.read(300).decode(errors="replace")
         if error.code == 429 or error.code >= 500:
@@ -134,6 +134,9 @@ def _attempt(endpoint: Endpoint, body: Mapping[str, object]) -> bytes:
         raise RefusedError(f"{url} refuses the request ({error.code}): {said}") from error
     except (OSError, HTTPException, ValueError) as error:  # no connection, no answer in time, not HTTP
         raise UnreachableError(f"{url} gave no answer within {endpoint.timeout:g} s: {error}") from error
+    if len(reply) > MAX_REPLY:
+        raise BadReplyError(f"{url} sent a reply longer than {MAX_REPLY:,} bytes: give the server a limit")
+    return reply
 
 
 def _content(reply: bytes) -> str:

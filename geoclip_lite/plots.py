@@ -79,17 +79,15 @@ def looks(names: Iterable[str]) -> dict[str, dict[str, str]]:
     }
 
 
-def with_intervals(
-    table: DataFrame, x: str, by: str, ax: Axes, value: str = "value", linestyle: str = "-"
-) -> Axes:
-    """One line with markers for each `by`, and its 95 % interval (columns `low`, `high`) as bars.
+def with_intervals(table: DataFrame, x: str, by: str, ax: Axes, linestyle: str = "-") -> Axes:
+    """One line with markers for each `by` (column `value`), and its 95 % interval (`low`, `high`) as bars.
 
     Args:
         linestyle: "" where x has no order that a line could follow.
     """
     look = looks(table[by])
     for name, rows in table.groupby(by, sort=False):
-        around = abs(rows[["low", "high"]].sub(rows[value], axis=0)).to_numpy().T
+        around = abs(rows[["low", "high"]].sub(rows.value, axis=0)).to_numpy().T
         style = {"capsize": 3, "linewidth": 1.6, "linestyle": linestyle, **look[name]}
-        ax.errorbar(rows[x], rows[value], yerr=around, label=name, **style)
+        ax.errorbar(rows[x], rows.value, yerr=around, label=name, **style)
     return ax

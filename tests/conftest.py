@@ -1,13 +1,19 @@
-"""Fixtures of the tests of the book: its pages, a server for them, a browser to open them with."""
+"""Fixtures that several files of tests share: one thread, a model behind a server, the book in a browser."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
+import built_book
+import chat_server
 import pytest
-from built_book import PAGES, serve
+import torch
+from built_book import PAGES
+
+from geoclip_lite import chat
 
 CHROMIUM_NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 CHROMIUM_FLAGS = [
@@ -21,6 +27,38 @@ CHROMIUM_FLAGS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small matrices are slower with several threads, and much slower on a busy machine.
+
+    What training has made deterministic is so no longer after the module.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    torch.use_deterministic_algorithms(False)
+
+
+# --- a language model -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    """A server in trouble is tried again at once."""
+    monkeypatch.setattr(chat, "PAUSES", (0.0, 0.0))
+
+
+@pytest.fixture
+def serve():
+    """Replies -> a running server that gives them, and its endpoint; see `chat_server.serving`."""
+    with ExitStack() as running:
+        yield lambda *replies, **about: running.enter_context(chat_server.serving(*replies, **about))
+
+
+# --- the book -------------------------------------------------------------------------------------
+
+
 @pytest.fixture(scope="session")
 def book() -> Path:
     """The folder of the built book."""
@@ -32,7 +70,7 @@ def book() -> Path:
 @pytest.fixture(scope="session")
 def site(book):
     """The address of the book on a local server."""
-    with serve() as address:
+    with built_book.serve() as address:
         yield address
 
 

@@ -36,6 +36,7 @@ from geoclip_lite.encoders.mini import to_pixels
 from geoclip_lite.metrics import reciprocal_rank
 from geoclip_lite.retrieval import Ranking
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 DIM = 16
 QUICK = Recipe(hidden=12, steps=30, batch=24, seed=1)
 
@@ -61,15 +62,6 @@ def captioned_twice(n=40, seed=0):
     for i in range(5, 2 * n, 5):
         captions[i], texts[i] = captions[i - 2], texts[i - 2]
     return Pairs.of(images, texts, [f"twice {seed}/{i // 2}" for i in range(2 * n)], captions)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Matrices this small are slower with several threads, and much slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

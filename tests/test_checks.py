@@ -381,7 +381,7 @@ MISTAKES = [
     (checks.shared_targets, lambda p, t: torch.eye(len(t)), "plain target"),
     (checks.shared_targets, lambda p, t: matches(p, t).double(), "sum to 1"),
     (checks.shared_targets, lambda p, t: shares(matches(range(len(t)), t)), "Equal pictures count too"),
-    (checks.shared_targets, lambda p, t: shares(matches(p, t))[:1], "matrix of shape"),
+    (checks.shared_targets, lambda p, t: shares(matches(p, t))[:1], "one row per pair"),
     (checks.shared_targets, lambda p, t: shares(matches(p, t)).flip(0), "differ"),
     (checks.clamped_scale, lambda s: (math.exp(s), math.exp(s)), "at most 100"),
     (checks.clamped_scale, lambda s: (min(math.exp(s), 100), math.exp(s)), "slope there"),
@@ -505,7 +505,6 @@ MISTAKES = [
     (checks.hit_at_k, lambda ranks, k: (ranks <= k).sum(), "how many"),
     (checks.hit_at_k, lambda ranks, k: 100 * (ranks <= k).float().mean(), "percent"),
     (checks.hit_at_k, lambda ranks, k: (ranks > k).float().mean(), "misses"),
-    (checks.hit_at_k, lambda ranks, k: None, "return"),
     (checks.hit_at_k, lambda ranks, k: 1 / 0, "stopped in line"),
     (checks.hit_at_k, lambda ranks, k: (ranks <= k).mean(), "stopped in line"),
     (checks.hit_at_k, lambda ranks, k: (ranks <= k).float(), "not a tensor of shape (6,)"),
@@ -535,7 +534,6 @@ MISTAKES = [
         lambda scenes: sum(n == 1 for n in Counter(bags(scenes)).values()) / len(scenes),
         "probability 1/n",
     ),
-    (checks.bag_ceiling, lambda scenes: None, "return"),
     (checks.bag_ceiling, lambda scenes: 6, "a count"),
     (checks.bag_ceiling, lambda scenes: 0.748, "simulate"),
     (checks.bag_ceiling, lambda scenes: 0.123, "expected 0.750"),
@@ -547,12 +545,10 @@ MISTAKES = [
     (checks.rotation, lambda x, y: rotation(x, y).T, "turns y to x"),
     (checks.rotation, lambda x, y: torch.eye(4), "does not find it"),
     (checks.rotation, lambda x, y: x, "4 x 4"),
-    (checks.rotation, lambda x, y: None, "not NoneType"),
     (checks.folds_by_image, lambda ids, folds: [i % folds for i in range(len(ids))], "picture 'a'"),
     (checks.folds_by_image, lambda ids, folds: [0] * len(ids), "empty"),
     (checks.folds_by_image, lambda ids, folds: [0] * len(set(ids)), "One fold per pair"),
     (checks.folds_by_image, lambda ids, folds: [hash(i) % 100 + 3 for i in ids], "numbers are 0"),
-    (checks.folds_by_image, lambda ids, folds: None, "return"),
     (checks.encode_with_templates, lambda e, p, t: averaged(e, p, t) / 3, "unit length again"),
     (checks.encode_with_templates, lambda e, p, t: e(p), "first template only"),
     (checks.encode_with_templates, lambda e, p, t: averaged(e, p[::-1], t), "over templates, not"),
@@ -592,6 +588,13 @@ def test_a_mistake_is_answered_in_words(check, mistake, words):
     feedback = check(mistake)
     assert not feedback.passed
     assert words in feedback.message
+
+
+@pytest.mark.parametrize("name", sorted({*checks.__all__} - {"Feedback"}))
+def test_a_forgotten_return_is_named_by_every_check(name):
+    feedback = getattr(checks, name)(lambda *a: None)
+    assert not feedback.passed
+    assert feedback.message == "Your function returns nothing: did you forget `return`?"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,7 +26,7 @@ from hypothesis import strategies as st
 from geoclip_lite.datasets import __main__, archives, downloads
 from geoclip_lite.datasets.archives import ArchiveError, unpack
 from geoclip_lite.datasets.catalogue import SOURCES, File, Source
-from geoclip_lite.datasets.downloads import SUMS, DownloadError, fetch, get
+from geoclip_lite.datasets.downloads import SUMS, DownloadError, check_and_note, fetch, get
 
 CONTENT = random.Random(0).randbytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -298,6 +299,25 @@ def test_a_full_disk_is_noticed_before_a_byte_comes(site, tmp_path, monkeypatch)
     with pytest.raises(DownloadError, match="needs 300,000 more bytes, the disk has room for 1,000"):
         fetch(site.file(), tmp_path)
     assert (tmp_path / "data.bin.part").stat().st_size == 0
+
+
+def test_files_that_are_completed_at_once_are_all_noted(tmp_path, monkeypatch):
+    """Between reading the notes and writing them anew, another process may want to add a line."""
+    read = downloads._noted
+
+    def slowly(folder):
+        found = read(folder)
+        time.sleep(0.02)
+        return found
+
+    monkeypatch.setattr(downloads, "_noted", slowly)
+    files = [tmp_path / f"{n}.bin" for n in range(6)]
+    for path in files:
+        path.write_bytes(path.name.encode())
+    with ThreadPoolExecutor(len(files)) as pool:
+        digests = list(pool.map(lambda path: check_and_note(File(path.name), path), files))
+    assert read(tmp_path) == {path.name: digest for path, digest in zip(files, digests, strict=True)}
+    assert left(tmp_path) == [*(path.name for path in files), SUMS]
 
 
 def test_two_downloads_of_one_file_do_not_mix(site, tmp_path):

@@ -1,5 +1,7 @@
 """A folder of pictures as scenes: ids, captions, upright pixels, and what it says of broken files."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -41,6 +43,15 @@ def test_the_caption_is_in_the_file_beside_or_in_the_name(tmp_path, name, beside
         (tmp_path / name).with_suffix(".txt").write_text(beside, "utf-8")
     (scene,) = folder.read(tmp_path)
     assert scene.caption == caption
+
+
+def test_a_stamp_is_a_files_size_and_time(tmp_path):
+    path = tmp_path / "a.png"
+    LEFT_RED.save(path)
+    os.utime(path, ns=(0, 7))
+    assert folder.stamp(path) == f"{path.stat().st_size} 7"
+    with pytest.raises(FileNotFoundError):
+        folder.stamp(tmp_path / "gone.png")
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1", "CMYK"])

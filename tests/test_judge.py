@@ -5,20 +5,19 @@ import io
 import json
 import time
 import warnings
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
-from chat_server import completion, serving
+from chat_server import completion
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import cohen_kappa_score
 
-from geoclip_lite import chat, judge, metrics, relevance
+from geoclip_lite import judge, metrics, relevance
 from geoclip_lite.chat import BadReplyError, Endpoint, RefusedError, UnreachableError
 from geoclip_lite.datasets import clevr_like, shapes
 from geoclip_lite.judge import (
@@ -37,22 +36,12 @@ from geoclip_lite.judge import (
 from geoclip_lite.retrieval import Ranking
 from geoclip_lite.scenes import Scene, SceneObject
 
+pytestmark = pytest.mark.usefixtures("no_pauses")
 SCENES = shapes.evaluation_scenes()[:24]
 QUERY = SCENES[0]
 RED_CIRCLE = Concept((("colour", "red"), ("noun", "circle")))
 QUESTIONS = [(QUERY, scene) for scene in SCENES[:5]]
 GOOD = '{"reason": "so it is", "grade": 3}'
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    monkeypatch.setattr(chat, "PAUSES", (0.0, 0.0))
-
-
-@pytest.fixture
-def serve():
-    with ExitStack() as running:
-        yield lambda *replies, **about: running.enter_context(serving(*replies, **about))
 
 
 def scene(name, *phrases):

@@ -4,12 +4,10 @@ import json
 import socket
 import threading
 import time
-from contextlib import ExitStack
 
 import pytest
-from chat_server import completion, serving
+from chat_server import completion
 
-from geoclip_lite import chat
 from geoclip_lite.answers import Answer, Match, Result
 from geoclip_lite.language_model import (
     BadReplyError,
@@ -20,6 +18,7 @@ from geoclip_lite.language_model import (
     evidence,
 )
 
+pytestmark = pytest.mark.usefixtures("no_pauses")
 RESULTS = tuple(
     Result(
         f"picture-{i}",
@@ -36,17 +35,6 @@ ANSWER = Answer("a red cube", ("red cube",), RESULTS, {})
 
 def said(text="the first", results=(1,)):
     return completion(json.dumps({"answer": text, "results": list(results)}))
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    monkeypatch.setattr(chat, "PAUSES", (0.0, 0.0))
-
-
-@pytest.fixture
-def serve():
-    with ExitStack() as running:
-        yield lambda *replies, **about: running.enter_context(serving(*replies, **about))
 
 
 # --- well -----------------------------------------------------------------------------------------
@@ -110,6 +98,16 @@ def test_a_reply_that_is_not_what_was_asked_for_is_refused(serve, reply):
     with pytest.raises(BadReplyError):
         ask("which?", ANSWER, endpoint)
     assert len(server.seen) == 1, "asking again would cost money and change nothing"
+
+
+def test_a_reply_that_is_too_long_is_called_that(serve, monkeypatch):
+    """Cut off it would be no JSON, and the model would be blamed."""
+    reply = said()
+    monkeypatch.setattr("geoclip_lite.chat.MAX_REPLY", len(reply[1]))
+    assert ask("which?", ANSWER, serve(reply)[1]).cited == ("picture-0",)
+    monkeypatch.setattr("geoclip_lite.chat.MAX_REPLY", len(reply[1]) - 1)
+    with pytest.raises(BadReplyError, match=f"longer than {len(reply[1]) - 1} bytes"):
+        ask("which?", ANSWER, serve(reply)[1])
 
 
 @pytest.mark.parametrize("number", [0, 4, -1])

@@ -138,6 +138,8 @@ def test_the_command_runs_a_row_or_says_what_is_missing(data, tmp_path, capsys):
     assert main(["run", "9", *common]) == 2
     assert main(["run", "2", "--data-set", "shapes", *common]) == 2
     assert main(["run", "2", *common[:2], "--queries", "0"]) == 2
+    assert main(["run", "2", "--data", str(tmp_path / "nowhere"), "--seeds", "0"]) == 2, "before it looks"
+    assert "seeds must be 1 or more" in capsys.readouterr().err
     assert main(["list"]) == 0
     assert "table 4: sugarcrepe" in capsys.readouterr().out
     assert [path.name for path in tmp_path.glob("*.json")] == ["2-urban1k-mini-pairs.json"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import random
 import struct
 import threading
 import time
@@ -21,6 +22,7 @@ from service_gallery import SCENES, drawn_collection, encoded
 from starlette.testclient import TestClient
 
 from geoclip_lite.encoders import load_encoder
+from geoclip_lite.encoders.tokenizer import START, WordTokenizer
 from geoclip_lite.index import LockedError, UnavailableError
 from geoclip_lite.service import searching, tidying
 from geoclip_lite.service.app import create_app
@@ -173,6 +175,18 @@ def test_unknown_words_are_those_that_the_encoder_warns_of(text):
     assert said == ([f"words this encoder never saw: {', '.join(unknown)}"] if unknown else [])
     cut = any("cut to" in str(w.message) for w in caught)
     assert cut == (len(searching.split(text)) > searching.words_read(MINI))
+
+
+def test_texts_are_split_as_the_tokenizer_splits_them():
+    """Every word has an id of its own only where the words of both are the same."""
+    draw = random.Random(0)
+    for _ in range(300):
+        text = "".join(draw.choices("aB,, .-'\t\n\u00a0\u3000éİß红", k=draw.randint(1, 30)))
+        if not text.strip():
+            continue
+        words = searching.split(text)
+        tokenizer = WordTokenizer(sorted({*words}), len(words) + 2)
+        assert tokenizer([text])[0].tolist() == [START, *(tokenizer.ids[w] for w in words), tokenizer.end]
 
 
 # --- bad requests ---------------------------------------------------------------------------------

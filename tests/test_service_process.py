@@ -21,6 +21,7 @@ from geoclip_lite.service.__main__ import main
 from geoclip_lite.service.collection import Collection, Entry
 from geoclip_lite.service.limits import Limits
 from geoclip_lite.service.load import Call, Client, descriptions, drive
+from geoclip_lite.service.models import Problem
 from geoclip_lite.service.pictures import Shelf
 from geoclip_lite.service.trials import Memory, Running
 
@@ -70,7 +71,11 @@ HEAD = b"POST /api/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: applicati
 def test_a_head_that_does_not_arrive_is_answered_with_408(slow):
     answer = raw(slow, HEAD)
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b"head did not arrive in time" in answer
+    assert b"application/problem+json" in answer
+    problem = Problem.model_validate_json(answer.partition(b"\r\n\r\n")[2])
+    assert (problem.status, problem.title) == (408, "Request Timeout")
+    assert problem.detail.startswith("the request's head did not arrive in time")
+    assert f"x-request-id: {problem.request_id}".encode() in answer
 
 
 def test_a_head_byte_by_byte_is_answered_with_408(slow):

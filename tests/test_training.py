@@ -13,16 +13,8 @@ from geoclip_lite.encoders import diets, load_mini, train
 from geoclip_lite.encoders.train import Recipe
 from geoclip_lite.files import sha256
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = Recipe("mini-pairs", seed=5, steps=6, batch=4, pool=12, warmup=2)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from traitlets import TraitError
 
-from geoclip_lite import regions, steering, widgets
+from geoclip_lite import answers, regions, steering, widgets
 from geoclip_lite.datasets import clevr_like, shapes, things
 from geoclip_lite.encoders import load_encoder
 from geoclip_lite.encoders.templates import encode_with_templates
@@ -123,11 +123,10 @@ def test_matches_are_the_pairs_behind_the_score(which, request):
     assert len({match.box for match in found.matches}) == len(found.matches)
 
 
-def test_a_place_is_called_by_its_row_and_column():
-    assert Match("", (0, 0, 0.3, 0.3), 1).place == "top left"
-    assert Match("", (0.3, 0.3, 0.7, 0.7), 1).place == "middle centre"
-    assert Match("", (0.7, 0.7, 1, 1), 1).place == "bottom right"
-    assert Match("", (1, 1, 1, 1), 1).place == "bottom right"
+def test_a_place_is_called_as_the_pipeline_calls_it():
+    for box in ((0, 0, 0.3, 0.3), (0.3, 0.3, 0.7, 0.7), (0.35, 0, 0.65, 0.3), (0.7, 0.7, 1, 1)):
+        assert Match("", box, 1).place == answers.place(box)
+    assert Match("", (0.3, 0.3, 0.7, 0.7), 1).place == "in the middle"
 
 
 @pytest.mark.filterwarnings("error")

@@ -8,15 +8,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import normalize
 
-from geoclip_lite.checks.feedback import check, expect, number
-
-
-def _unit(n: int, generator: torch.Generator, dim: int = 8) -> torch.Tensor:
-    return normalize(torch.randn(n, dim, generator=generator), dim=1)
-
-
-def _near(answer: torch.Tensor, wanted: torch.Tensor) -> bool:
-    return answer.shape == wanted.shape and float((answer - wanted).abs().max()) < 1e-4
+from geoclip_lite.checks.feedback import check, expect, near, number, returned, tensor, unit
 
 
 @check
@@ -24,30 +16,28 @@ def residual(function: Callable) -> str:
     """`function(vectors, head, alpha)`: x + alpha f(x), scaled back to unit rows."""
     generator = torch.Generator().manual_seed(0)
     for alpha in (0.2, 0.0, 1.5):
-        vectors, weight = _unit(5, generator), torch.randn(8, 8, generator=generator)
+        vectors, weight = unit(5, generator), torch.randn(8, 8, generator=generator)
 
         def head(x: torch.Tensor, weight: torch.Tensor = weight) -> torch.Tensor:
             return torch.relu(x @ weight) - 0.3
 
-        answer = function(vectors.clone(), head, alpha)
-        shape = tuple(getattr(answer, "shape", ()))
-        expect(shape == (5, 8), f"Return one row per vector: shape (5, 8), got {shape}.")
+        answer = tensor(function(vectors.clone(), head, alpha), (5, 8), "one row per vector")
         moved = vectors + alpha * head(vectors)
-        expect(not _near(answer, moved) or alpha == 0, "Scale each row back to length 1.")
+        expect(not near(answer, moved) or alpha == 0, "Scale each row back to length 1.")
         expect(
-            alpha == 0 or not _near(answer, normalize(head(vectors), dim=1)),
+            alpha == 0 or not near(answer, normalize(head(vectors), dim=1)),
             "That is the two-tower head: the vector itself is lost.",
         )
         blended = normalize((1 - alpha) * vectors + alpha * head(vectors), dim=1)
         expect(
-            alpha == 0 or not _near(answer, blended),
+            alpha == 0 or not near(answer, blended),
             "That blends, as CLIP-Adapter does: here the vector keeps its full weight.",
         )
         inner = normalize(vectors + alpha * normalize(head(vectors), dim=1), dim=1)
         expect(
-            alpha == 0 or not _near(answer, inner), "You scale f(x) first: that is the normalised residual."
+            alpha == 0 or not near(answer, inner), "You scale f(x) first: that is the normalised residual."
         )
-        expect(_near(answer, normalize(moved, dim=1)), f"alpha {alpha:g}: the adapted rows differ.")
+        expect(near(answer, normalize(moved, dim=1)), f"alpha {alpha:g}: the adapted rows differ.")
     return "Right. At alpha 0 it is the frozen encoder, and that is the whole trick."
 
 
@@ -62,10 +52,7 @@ def shared_targets(function: Callable) -> str:
     ]
     for pictures, titles in batches:
         n = len(titles)
-        answer = function(list(pictures), list(titles))
-        shape = tuple(getattr(answer, "shape", ()))
-        expect(shape == (n, n), f"A batch of {n} pairs needs a matrix of shape ({n}, {n}), got {shape}.")
-        answer = answer.double()
+        answer = tensor(function(list(pictures), list(titles)), (n, n), "one row per pair").double()
         same = torch.tensor(
             [[pictures[i] == pictures[j] or titles[i] == titles[j] for j in range(n)] for i in range(n)]
         ).double()
@@ -73,16 +60,16 @@ def shared_targets(function: Callable) -> str:
         wanted = same / same.sum(1, keepdim=True)
         repeats = bool((same.sum(1) > 1).any())
         expect(
-            not repeats or not _near(answer, torch.eye(n).double()),
+            not repeats or not near(answer, torch.eye(n).double()),
             "That is the plain target. Pairs with one title, or one picture, are right for each other.",
         )
-        expect(not repeats or not _near(answer, same), "Every row must sum to 1: share the target out.")
+        expect(not repeats or not near(answer, same), "Every row must sum to 1: share the target out.")
         only_text = text / text.sum(1, keepdim=True)
         expect(
-            _near(only_text, wanted) or not _near(answer, only_text),
+            near(only_text, wanted) or not near(answer, only_text),
             "Equal pictures count too: one picture may come with two titles.",
         )
-        expect(_near(answer, wanted), f"Pictures {pictures} with titles {titles}: the shares differ.")
+        expect(near(answer, wanted), f"Pictures {pictures} with titles {titles}: the shares differ.")
     return "Right. Nothing that is right is pushed away any more."
 
 
@@ -92,6 +79,7 @@ def clamped_scale(function: Callable) -> str:
     top = math.log(100)
     for scale in (0.0, 2.5, top - 1e-3, top + 0.01, 7.0):
         answer = function(scale)
+        returned(answer)
         expect(
             isinstance(answer, tuple) and len(answer) == 2,
             "Return two numbers: the factor, and its gradient.",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from geoclip_lite.checks.feedback import Wrong, check, expect, number, same
+from geoclip_lite.checks.feedback import Wrong, check, expect, number, returned, same, tensor
 
 
 def _in_common(one: torch.Tensor, other: torch.Tensor, k: int, skip_self: bool = True) -> float:
@@ -57,9 +57,7 @@ def rotation(function: Callable) -> str:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(30, 4, generator=generator) * torch.tensor([3.0, 2.0, 1.0, 0.5])
     turn = torch.linalg.qr(torch.randn(4, 4, generator=generator)).Q
-    answer = function(x, x @ turn)
-    expect(isinstance(answer, torch.Tensor), f"Return a tensor, not {type(answer).__name__}.")
-    expect(answer.shape == (4, 4), f"The matrix must be 4 x 4 here, yours is {tuple(answer.shape)}.")
+    answer = tensor(function(x, x @ turn), (4, 4), "a 4 x 4 matrix")
     y = x @ turn + torch.randn(30, 4, generator=generator)
     noisy = function(x, y)
     expect(
@@ -80,7 +78,7 @@ def folds_by_image(function: Callable) -> str:
     """`function(image_ids, folds)`: a fold for every pair, pairs of one picture together."""
     image_ids = ["a", "b", "a", "c", "d", "d", "e", "b", "f", "a"]
     answer = function(list(image_ids), 3)
-    expect(answer is not None, "Your function returns nothing: did you forget `return`?")
+    returned(answer)
     found = [int(fold) for fold in answer]
     expect(len(found) == len(image_ids), f"One fold per pair: {len(image_ids)} pairs, {len(found)} folds.")
     expect(

@@ -11,6 +11,9 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+from torch.nn.functional import normalize
+
 from geoclip_lite import course
 
 
@@ -40,12 +43,39 @@ def same(a: float, b: float) -> bool:
     return abs(a - b) < 1e-3
 
 
+def near(answer: torch.Tensor, wanted: torch.Tensor, tolerance: float = 1e-4) -> bool:
+    """Of one shape, and no entry further than the tolerance from the one that is wanted."""
+    return answer.shape == wanted.shape and float((answer.double() - wanted.double()).abs().max()) < tolerance
+
+
+def unit(n: int, generator: torch.Generator, dim: int = 8) -> torch.Tensor:
+    """n random unit rows."""
+    return normalize(torch.randn(n, dim, generator=generator), dim=1)
+
+
+def returned(answer: object) -> None:
+    """Ends the check if the answer is None, as that of a function without `return` is."""
+    expect(answer is not None, "Your function returns nothing: did you forget `return`?")
+
+
 def number(answer: object) -> float:
     """The answer as one number, or words on what it is instead."""
-    expect(answer is not None, "Your function returns nothing: did you forget `return`?")
+    returned(answer)
     shape = tuple(getattr(answer, "shape", ()))
     expect(shape in ((), (1,)), f"Return one number, not a tensor of shape {shape}.")
     return float(answer)
+
+
+def tensor(answer: object, shape: tuple[int, ...], what: str) -> torch.Tensor:
+    """The answer as a tensor of this shape, or words on what it is instead.
+
+    Args:
+        what: what to return, in words ("one number per image").
+    """
+    returned(answer)
+    found = tuple(answer.shape) if hasattr(answer, "shape") else type(answer).__name__
+    expect(found == shape, f"Return {what}: a tensor of shape {shape}, got {found}.")
+    return torch.as_tensor(answer)
 
 
 def check(body: Callable[[Callable], str]) -> Callable[[Callable], Feedback]:

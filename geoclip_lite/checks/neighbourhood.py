@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch.nn.functional import normalize
 
-from geoclip_lite.checks.feedback import check, expect, number, same
-
-
-def _near(answer: torch.Tensor, wanted: torch.Tensor, tolerance: float = 1e-5) -> bool:
-    return answer.shape == wanted.shape and float((answer - wanted).abs().max()) < tolerance
+from geoclip_lite.checks.feedback import check, expect, near, number, same, tensor, unit
 
 
 @check
@@ -19,17 +14,13 @@ def csls_bias(function: Callable) -> str:
     """`function(texts, images, k)`: half the mean cosine of the k nearest texts of each image."""
     generator = torch.Generator().manual_seed(0)
     for n, m, k in ((6, 4, 2), (5, 7, 5), (9, 3, 1)):
-        texts, images = (normalize(torch.randn(size, 8, generator=generator), dim=1) for size in (n, m))
-        answer = function(texts.clone(), images.clone(), k)
-        expect(
-            tuple(answer.shape) == (m,),
-            f"Return one number per image: shape ({m},), got {tuple(answer.shape)}.",
-        )
-        near = torch.stack([(texts @ image).sort(descending=True).values[:k].mean() for image in images])
-        expect(not _near(answer, near), "Half of that: the query's own share of CSLS is left out.")
+        texts, images = (unit(size, generator) for size in (n, m))
+        answer = tensor(function(texts.clone(), images.clone(), k), (m,), "one number per image")
+        nearest = torch.stack([(texts @ image).sort(descending=True).values[:k].mean() for image in images])
+        expect(not near(answer, nearest, 1e-5), "Half of that: the query's own share of CSLS is left out.")
         far = torch.stack([(texts @ image).sort().values[:k].mean() for image in images]) / 2
-        expect(k == n or not _near(answer, far), "These are the k farthest texts.")
-        expect(_near(answer, near / 2), f"{n} texts, {m} images, k = {k}: the biases differ.")
+        expect(k == n or not near(answer, far, 1e-5), "These are the k farthest texts.")
+        expect(near(answer, nearest / 2, 1e-5), f"{n} texts, {m} images, k = {k}: the biases differ.")
     return "Right. An image that many texts like pays for it."
 
 
@@ -39,15 +30,11 @@ def prices(function: Callable) -> str:
     generator = torch.Generator().manual_seed(0)
     for n in (3, 6, 10):
         scores = 2 * torch.randn(n, n, generator=generator, dtype=torch.float64)
-        answer = function(scores.clone())
-        expect(
-            tuple(answer.shape) == (n,),
-            f"Return one price per image: shape ({n},), got {tuple(answer.shape)}.",
-        )
+        answer = tensor(function(scores.clone()), (n,), "one price per image")
         attention = (scores - answer).softmax(dim=1).sum(dim=0)
         turned = (scores + answer).softmax(dim=1).sum(dim=0)
         expect(
-            not _near(turned, torch.ones(n, dtype=scores.dtype), 1e-3) or _near(attention, turned, 1e-3),
+            not near(turned, torch.ones(n, dtype=scores.dtype), 1e-3) or near(attention, turned, 1e-3),
             "The sign is wrong: who gets too much attention must become dearer.",
         )
         most = float((attention - 1).abs().max())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from geoclip_lite.checks.feedback import Wrong, check, expect, number, same
+from geoclip_lite.checks.feedback import Wrong, check, expect, number, same, tensor
 from geoclip_lite.composition import merge as reference_merge
 
 
@@ -23,10 +23,7 @@ def encode_with_templates(function: Callable) -> str:
     vectors = torch.stack([_towers([t.format(p) for p in phrases]) for t in templates])
     right = torch.nn.functional.normalize(vectors.mean(0), dim=1)
     answer = function(_towers, list(phrases), list(templates))
-    expect(isinstance(answer, torch.Tensor), f"Return a tensor, not {type(answer).__name__}.")
-    expect(
-        answer.shape == right.shape, f"2 phrases of dimension 6 need shape (2, 6), not {tuple(answer.shape)}."
-    )
+    answer = tensor(answer, tuple(right.shape), "a vector of 6 numbers for each of 2 phrases")
     expect(
         not torch.allclose(answer, _towers([templates[0].format(p) for p in phrases]), atol=1e-4),
         "You use the first template only.",
@@ -45,9 +42,7 @@ def merge(function: Callable) -> str:
     """`function(scores, temperature)`: softmin over objects, one score per image."""
     generator = torch.Generator().manual_seed(0)
     scores = torch.rand(3, 5, generator=generator)
-    answer = function(scores.clone(), 0.1)
-    expect(isinstance(answer, torch.Tensor), f"Return a tensor, not {type(answer).__name__}.")
-    expect(answer.shape == (5,), f"3 objects and 5 images: one score per image, not {tuple(answer.shape)}.")
+    answer = tensor(function(scores.clone(), 0.1), (5,), "one score per image, of 3 objects and 5 images")
     right = reference_merge(scores, "softmin", 0.1)
     if torch.allclose(answer, right, atol=1e-4):
         cold = function(scores.clone(), 1e-4)

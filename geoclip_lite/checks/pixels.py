@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.nn.functional import normalize
 
-from geoclip_lite.checks.feedback import check, expect
+from geoclip_lite.checks.feedback import check, expect, near, returned, tensor, unit
 
-
-def _close(answer: torch.Tensor, wanted: torch.Tensor) -> bool:
-    return answer.shape == wanted.shape and bool(torch.allclose(answer.double(), wanted.double(), atol=1e-5))
+_near = partial(near, tolerance=2e-5)
 
 
 @check
@@ -21,25 +20,19 @@ def value_path(function: Callable) -> str:
     for images, channels, rows, columns, inner, dim in ((2, 5, 2, 3, 5, 4), (1, 3, 3, 2, 4, 6)):
         shapes = ((images, channels, rows, columns), (inner, channels), (inner,), (dim, inner), (dim,))
         features, w_v, b_v, w_c, b_c = (torch.randn(*shape, generator=generator) for shape in shapes)
-        answer = function(features, w_v, b_v, w_c, b_c)
         places = [features[:, :, r, c] for r in range(rows) for c in range(columns)]
         said = torch.stack([(place @ w_v.T + b_v) @ w_c.T + b_c for place in places], dim=1)
         shape = (images, rows * columns, dim)
-        expect(
-            tuple(answer.shape) == shape,
-            f"Return pictures x places x dim: {shape} here, got {tuple(answer.shape)}.",
-        )
-        expect(
-            not _close(answer, said), "The values are right, but not of length one: divide by their norms."
-        )
+        answer = tensor(function(features, w_v, b_v, w_c, b_c), shape, "pictures x places x dim")
+        expect(not _near(answer, said), "The values are right, but not of length one: divide by their norms.")
         by_column = said.view(images, rows, columns, dim).transpose(1, 2).flatten(1, 2)
         expect(
-            not _close(answer, normalize(by_column, dim=-1)),
+            not _near(answer, normalize(by_column, dim=-1)),
             "The places run column by column; they should run row by row.",
         )
         without = normalize(said - b_c, dim=-1)
-        expect(not _close(answer, without), "The last bias, b_c, is missing.")
-        expect(_close(answer, normalize(said, dim=-1)), "The vectors differ from W_c (W_v f + b_v) + b_c.")
+        expect(not _near(answer, without), "The last bias, b_c, is missing.")
+        expect(_near(answer, normalize(said, dim=-1)), "The vectors differ from W_c (W_v f + b_v) + b_c.")
     return "Right. Every place speaks in the captions' space."
 
 
@@ -48,22 +41,18 @@ def max_sim(function: Callable) -> str:
     """`function(phrases, windows)`: mean over phrases of the best window's cosine."""
     generator = torch.Generator().manual_seed(0)
     for n, pictures, windows in ((3, 5, 4), (1, 2, 6), (4, 3, 2)):
-        phrases = normalize(torch.randn(n, 8, generator=generator), dim=-1)
+        phrases = unit(n, generator)
         shown = normalize(torch.randn(pictures, windows, 8, generator=generator), dim=-1)
-        answer = function(phrases.clone(), shown.clone())
+        answer = tensor(function(phrases.clone(), shown.clone()), (pictures,), "one score per picture")
         cosines = torch.stack([shown[p] @ phrases.T for p in range(pictures)])
         wanted = torch.tensor([float(cosines[p].max(dim=0).values.mean()) for p in range(pictures)])
-        expect(
-            tuple(answer.shape) == (pictures,),
-            f"Return one score per picture: shape ({pictures},), got {tuple(answer.shape)}.",
-        )
         other = cosines.amax(2).mean(1)
         expect(
-            _close(other, wanted) or not _close(answer, other),
+            _near(other, wanted) or not _near(answer, other),
             "You let every window take its best phrase. It is the other way round.",
         )
-        expect(n == 1 or not _close(answer, wanted * n), "Take the mean over phrases, not the sum.")
-        expect(_close(answer, wanted), "The scores differ from the mean over phrases of the best cosine.")
+        expect(n == 1 or not _near(answer, wanted * n), "Take the mean over phrases, not the sum.")
+        expect(_near(answer, wanted), "The scores differ from the mean over phrases of the best cosine.")
     return "Right. That is the score of late interaction."
 
 
@@ -82,7 +71,7 @@ def best_picture(function: Callable) -> str:
 
         answer = function(list(bounds), exact)
         wanted = int(scores.argmax())
-        expect(answer is not None, "Return the index of the best picture.")
+        returned(answer)
         expect(
             int(answer) == wanted,
             f"{pictures} pictures: the best is number {wanted}, you return {int(answer)}.",

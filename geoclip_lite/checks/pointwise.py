@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from geoclip_lite.checks.feedback import Wrong, check, expect, number, same
+from geoclip_lite.checks.feedback import Wrong, check, expect, number, same, tensor
 
 
 @check
@@ -39,9 +39,7 @@ def retrieve(function: Callable) -> str:
     images = torch.randn(20, 8, generator=generator) * torch.linspace(0.2, 5, 20)[:, None]
     cosines = torch.nn.functional.normalize(queries, dim=-1) @ torch.nn.functional.normalize(images, dim=-1).T
     best = cosines.argsort(dim=-1, descending=True)
-    answer = function(queries, images, 3)
-    expect(isinstance(answer, torch.Tensor), f"Return a tensor of indices, not {type(answer).__name__}.")
-    expect(answer.shape == (4, 3), f"4 queries and k = 3 need shape (4, 3); yours is {tuple(answer.shape)}.")
+    answer = tensor(function(queries, images, 3), (4, 3), "indices, 4 queries x k = 3")
     expect(not answer.is_floating_point(), "These look like scores. Which images do they belong to?")
     if torch.equal(answer, best[:, :3]):
         expect(function(queries, images, 7).shape == (4, 7), "Right for k = 3. Return k images for any k.")

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
-from geoclip_lite.checks.feedback import check, expect
+from geoclip_lite.checks.feedback import check, expect, near, returned, tensor
 
-
-def _near(answer: torch.Tensor, wanted: torch.Tensor) -> bool:
-    return answer.shape == wanted.shape and float((answer.double() - wanted.double()).abs().max()) < 2e-3
-
-
-def _tensor(answer: object, shape: tuple[int, ...], what: str) -> torch.Tensor:
-    """The answer as a tensor of this shape, or words on what it is instead."""
-    expect(answer is not None, "Your function returns nothing: did you forget `return`?")
-    found = tuple(getattr(answer, "shape", ()))
-    expect(found == shape, f"Return {what}: shape {shape}, got {found}.")
-    return torch.as_tensor(answer)
+_near = partial(near, tolerance=2e-3)  # whatever small number is added to a spread
 
 
 @check
 def group_advantages(function: Callable) -> str:
     """`function(rewards)`: rewards of queries x k rewrites -> how much better each is than its group."""
     rewards = torch.tensor([[0.9, 0.5, 0.1, 0.5], [0.2, 0.1, 0.3, 0.2], [0.0, 0.0, 0.0, 1.0]])
-    answer = _tensor(function(rewards.clone()), (3, 4), "one number per rewrite")
+    answer = tensor(function(rewards.clone()), (3, 4), "one number per rewrite")
     centred = rewards - rewards.mean(1, keepdim=True)
     wanted = centred / (rewards.std(1, keepdim=True) + 1e-4)
     expect(
@@ -39,7 +30,7 @@ def group_advantages(function: Callable) -> str:
     expect(not _near(answer, down), "You compare down the columns. The rewrites of one query stand in a row.")
     biased = centred / (rewards.std(1, keepdim=True, correction=0) + 1e-4)
     expect(_near(answer, wanted) or _near(answer, biased), "The advantages differ: (reward - mean) / spread.")
-    flat = _tensor(function(torch.full((2, 4), 0.7)), (2, 4), "one number per rewrite")
+    flat = tensor(function(torch.full((2, 4), 0.7)), (2, 4), "one number per rewrite")
     expect(
         bool(flat.isfinite().all()),
         "Where all rewrites earn the same the spread is 0, and you divide by it: add a little, such as 1e-4.",
@@ -54,7 +45,7 @@ def clipped_objective(function: Callable) -> str:
     ratio = torch.tensor([0.5, 0.9, 1.0, 1.1, 1.5, 0.5, 0.9, 1.0, 1.1, 1.5])
     advantage = torch.tensor([2.0] * 5 + [-1.0] * 5)
     for clip in (0.2, 0.05):
-        answer = _tensor(function(ratio.clone(), advantage.clone(), clip), (10,), "one number per word")
+        answer = tensor(function(ratio.clone(), advantage.clone(), clip), (10,), "one number per word")
         limited = ratio.clamp(1 - clip, 1 + clip)
         wanted = torch.minimum(ratio * advantage, limited * advantage)
         expect(not _near(answer, ratio * advantage), "Nothing is clipped: one step may then go any distance.")
@@ -84,7 +75,7 @@ def rank_reward(function: Callable) -> str:
     for n in (5, 9, 2):
         scores = torch.rand(6, n, generator=generator)
         right = torch.randint(n, (6,), generator=generator)
-        answer = _tensor(function(scores.clone(), right.clone()), (6,), "one number per rewrite")
+        answer = tensor(function(scores.clone(), right.clone()), (6,), "one number per rewrite")
         mine = scores.gather(1, right[:, None])
         above = (scores > mine).sum(1)
         wanted = 1 - above / (n - 1)
@@ -128,7 +119,7 @@ def inflatable(function: Callable) -> str:
     """`function(reward)`: does a rewrite earn more if all its cosines rise by the same amount?"""
     for name, (reward, wanted) in INFLATABLE.items():
         answer = function(reward)
-        expect(answer is not None, "Your function returns nothing: did you forget `return`?")
+        returned(answer)
         shape = tuple(getattr(answer, "shape", ()))
         expect(shape == (), f"Return one True or False, not one per rewrite (shape {shape}).")
         if bool(answer) == wanted:

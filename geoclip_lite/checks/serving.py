@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 from scipy.stats import binom
 
-from geoclip_lite.checks.feedback import check, expect, number, same
+from geoclip_lite.checks.feedback import check, expect, number, returned, same
 
 
 @check
@@ -91,7 +91,7 @@ def merge_shards(function: Callable) -> str:
                 shards[other] = sorted([*shards[other], row], key=lambda row: -row[1])
         shards = [shard[:k] for shard in shards]
         answer = function([list(shard) for shard in shards], k)
-        expect(answer is not None, "Return a list of ids.")
+        returned(answer)
         answer = [row[0] if isinstance(row, tuple) else row for row in answer]
         wanted = [name for name, _ in ranked[:k]]
         in_turn = [name for name, _ in chain(*shards)][:k]

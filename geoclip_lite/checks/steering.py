@@ -8,15 +8,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import normalize
 
-from geoclip_lite.checks.feedback import check, expect, number
-
-
-def _unit(n: int, generator: torch.Generator, dim: int = 8) -> torch.Tensor:
-    return normalize(torch.randn(n, dim, generator=generator), dim=1)
-
-
-def _near(answer: torch.Tensor, wanted: torch.Tensor, tolerance: float = 1e-4) -> bool:
-    return answer.shape == wanted.shape and float((answer - wanted).abs().max()) < tolerance
+from geoclip_lite.checks.feedback import check, expect, near, number, returned, tensor, unit
 
 
 @check
@@ -24,29 +16,28 @@ def push(function: Callable) -> str:
     """`function(queries, directions, strengths)`: unit rows."""
     generator = torch.Generator().manual_seed(0)
     for n in (5, 1):
-        queries, directions = _unit(n, generator), _unit(n, generator)
+        queries, directions = unit(n, generator), unit(n, generator)
         strengths = torch.linspace(0.2, 2.0, n)
         answer = function(queries.clone(), directions.clone(), strengths.clone())
-        shape = tuple(getattr(answer, "shape", ()))
-        expect(shape == (n, 8), f"Return one row per query: shape ({n}, 8), got {shape}.")
+        answer = tensor(answer, (n, 8), "one row per query")
         moved = queries + strengths[:, None] * directions
-        expect(not _near(answer, moved), "Scale each row back to length 1.")
+        expect(not near(answer, moved), "Scale each row back to length 1.")
         expect(
-            n == 1 or not _near(answer, moved / moved.norm()),
+            n == 1 or not near(answer, moved / moved.norm()),
             "You divide by the length of the whole matrix: each row has a length of its own.",
         )
         blended = normalize((1 - strengths[:, None]) * queries + strengths[:, None] * directions, dim=1)
-        expect(not _near(answer, blended), "That blends: the query itself keeps its full weight.")
+        expect(not near(answer, blended), "That blends: the query itself keeps its full weight.")
         away = normalize(queries - strengths[:, None] * directions, dim=1)
-        expect(not _near(answer, away), "You push backwards: a strength above 0 leads towards the target.")
-        expect(_near(answer, normalize(moved, dim=1)), f"{n} queries: the steered rows differ.")
+        expect(not near(answer, away), "You push backwards: a strength above 0 leads towards the target.")
+        expect(near(answer, normalize(moved, dim=1)), f"{n} queries: the steered rows differ.")
     return "Right. One line, and chapter 8 is about what else it moves."
 
 
 def _two_lines(generator: torch.Generator, forward: bool) -> tuple[torch.Tensor, ...]:
     """Query, direction, a picture ahead, and one that gains on it (or falls behind)."""
     while True:
-        query, direction, a, b = _unit(4, generator)
+        query, direction, a, b = unit(4, generator)
         ahead, faster = float(query @ (a - b)), float(direction @ (b - a))
         if ahead > 0.05 and (faster > 0.05 if forward else faster < -0.05):
             return query, direction, a, b
@@ -56,7 +47,7 @@ def _two_lines(generator: torch.Generator, forward: bool) -> tuple[torch.Tensor,
 def tipping_point(function: Callable) -> str:
     """`function(query, direction, a, b)`: where two straight lines cross."""
     generator = torch.Generator().manual_seed(1)
-    a = _unit(1, generator)[0]
+    a = unit(1, generator)[0]
     level = (normalize(a + 0.1, dim=0), torch.eye(8)[0], a, torch.cat([a[:1], -a[1:]]))
     cases = [_two_lines(generator, forward) for forward in (True, False, True)]
     for query, direction, a, b in (*cases, level):
@@ -83,17 +74,15 @@ def without(function: Callable) -> str:
     """`function(direction, others)`: the unit vector orthogonal to all others."""
     generator = torch.Generator().manual_seed(2)
     for n in (3, 1, 5):
-        direction, others = _unit(1, generator)[0], _unit(n, generator)
-        answer = function(direction.clone(), others.clone())
-        shape = tuple(getattr(answer, "shape", ()))
-        expect(shape == (8,), f"Return one vector of 8 numbers, got shape {shape}.")
+        direction, others = unit(1, generator)[0], unit(n, generator)
+        answer = tensor(function(direction.clone(), others.clone()), (8,), "one vector of 8 numbers")
         once = direction - (others @ direction) @ others
         step = direction.clone()
         for other in others:
             step = step - (step @ other) * other
         for wrong, words in ((once, "all projections at once"), (step, "one projection after the other")):
             expect(
-                n == 1 or not _near(normalize(answer, dim=0), normalize(wrong, dim=0)),
+                n == 1 or not near(normalize(answer, dim=0), normalize(wrong, dim=0)),
                 f"You subtract {words}: right only if the others are orthogonal to each other. "
                 "Find an orthonormal basis of their span first.",
             )
@@ -101,8 +90,8 @@ def without(function: Callable) -> str:
         expect(most < 1e-4, f"Your vector still has a component of {most:.3f} along one of the others.")
         basis = torch.linalg.qr(others.T).Q
         left = direction - basis @ (basis.T @ direction)
-        expect(not _near(answer, left), "Scale the result to length 1.")
-        expect(_near(answer, left / left.norm()), "It is orthogonal, but not what is left of the direction.")
+        expect(not near(answer, left), "Scale the result to length 1.")
+        expect(near(answer, left / left.norm()), "It is orthogonal, but not what is left of the direction.")
     return "Right. What is left points nowhere near the others."
 
 
@@ -114,23 +103,22 @@ def steer_then_merge(function: Callable) -> str:
     """`function(objects, which, direction, strength)`: one object steered, all averaged."""
     generator = torch.Generator().manual_seed(3)
     for n, which, strength in ((3, 1, 0.7), (2, 0, 0.4), (5, 4, 1.5)):
-        objects, direction = _unit(n, generator), _unit(1, generator)[0]
+        objects, direction = unit(n, generator), unit(1, generator)[0]
         given = objects.clone()
         answer = function(given, which, direction.clone(), strength)
         expect(torch.equal(given, objects), "You changed `objects` itself: work on a copy.")
-        shape = tuple(getattr(answer, "shape", ()))
-        expect(shape == (8,), f"Return one vector of 8 numbers, got shape {shape}.")
+        answer = tensor(answer, (8,), "one vector of 8 numbers")
         rough, moved = objects.clone(), objects.clone()
         rough[which] += strength * direction
         moved[which] = normalize(rough[which], dim=0)
         everything = normalize(objects + strength * direction, dim=1)
-        expect(not _near(answer, moved.mean(0)), "Scale the average to length 1.")
+        expect(not near(answer, moved.mean(0)), "Scale the average to length 1.")
         expect(
-            not _near(answer, normalize(rough.mean(0), dim=0)),
+            not near(answer, normalize(rough.mean(0), dim=0)),
             "Scale the steered row back to length 1 before averaging: else it counts for more than others.",
         )
-        expect(not _near(answer, normalize(everything.mean(0), dim=0)), "You steered every object.")
-        expect(_near(answer, normalize(moved.mean(0), dim=0)), f"{n} objects, which = {which}: it differs.")
+        expect(not near(answer, normalize(everything.mean(0), dim=0)), "You steered every object.")
+        expect(near(answer, normalize(moved.mean(0), dim=0)), f"{n} objects, which = {which}: it differs.")
     return "Right. And the average has forgotten which one it was."
 
 
@@ -150,6 +138,7 @@ def mispaired(function: Callable) -> str:
     )
     for wanted, shown, pairs, expected in cases:
         answer = function([dict(o) for o in wanted], [dict(o) for o in shown], list(pairs))
+        returned(answer)
         expect(isinstance(answer, list), f"Return a list of (i, slot), got {type(answer).__name__}.")
         differs = [(i, s) for i, j in pairs for s in wanted[i] if wanted[i][s] != shown[j][s]]
         expect(
@@ -168,11 +157,10 @@ def random_step(function: Callable) -> str:
     """`function(before, after, noise)`: as far from before as after is, towards the noise."""
     generator = torch.Generator().manual_seed(4)
     for dim in (3, 8, 32):
-        before, after, noise = _unit(3, generator, dim)
+        before, after, noise = unit(3, generator, dim)
         noise = 5 * noise
         answer = function(before.clone(), after.clone(), noise.clone())
-        shape = tuple(getattr(answer, "shape", ()))
-        expect(shape == (dim,), f"Return one vector of {dim} numbers, got shape {shape}.")
+        answer = tensor(answer, (dim,), f"one vector of {dim} numbers")
         expect(abs(float(answer.norm()) - 1) < 1e-4, "The result must have length 1.")
         cosine, wanted = float(before @ answer), float(before @ after)
         expect(
@@ -183,5 +171,5 @@ def random_step(function: Callable) -> str:
         aside = normalize(noise - (noise @ before) * before, dim=0)
         expect(float(aside @ answer) >= -1e-4, "It goes against the noise: the sine is positive.")
         right = wanted * before + (1 - wanted**2) ** 0.5 * aside
-        expect(_near(answer, right), "As far as it should be, but not in the direction of the noise.")
+        expect(near(answer, right), "As far as it should be, but not in the direction of the noise.")
     return "Right. A change means something only beside this one."

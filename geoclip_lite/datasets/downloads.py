@@ -21,6 +21,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -81,7 +82,7 @@ def get(source: Source, file: File, folder: Path, report: Report = lambda done, 
         done = mark.read_text() if mark.exists() else None
         if is_new and done and done == (file.sha256 or _noted(folder).get(file.name)):
             return Got(target, done)
-        digest = fetch(file, folder, report) if is_new else check(file, target)
+        digest = fetch(file, folder, report) if is_new else check_and_note(file, target)
         if not file.is_archive or done == digest:
             return Got(target, digest, is_new)
         count = unpack(target, folder)
@@ -109,7 +110,7 @@ def fetch(file: File, folder: Path, report: Report = lambda done, total: None) -
     with _Part(folder / f"{file.name}.part") as part:
         _persist(file, part, report)
         try:
-            digest = check(file, part.path, file.name)
+            digest = check_and_note(file, part.path, file.name)
         except DownloadError:
             part.discard()
             raise
@@ -133,8 +134,10 @@ def _persist(file: File, part: _Part, report: Report) -> None:
             time.sleep(PAUSE * 2**failures)
 
 
-def check(file: File, path: Path, name: str | None = None) -> str:
+def check_and_note(file: File, path: Path, name: str | None = None) -> str:
     """The sha256 of a file, which must be the catalogue's or, where it has none, the first copy's.
+
+    It is noted in the folder's `sha256sums.txt`, which one process at a time reads and rewrites.
 
     Args:
         name: what the file is called once it is complete; None: what it is called.
@@ -146,14 +149,30 @@ def check(file: File, path: Path, name: str | None = None) -> str:
         raise DownloadError(f"{path} has {path.stat().st_size:,} bytes instead of {file.size:,}: {OTHER}")
     with path.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    name, noted = name or path.name, _noted(path.parent)
-    expected = file.sha256 or noted.get(name, digest)
-    if digest != expected:
-        whose = "its publisher's is" if file.sha256 else f"the first copy's in {path.with_name(SUMS)} is"
-        raise DownloadError(f"{path} has the sha256 {digest}, {whose} {expected}: {OTHER}")
-    lines = [f"{sha256}  {of}\n" for of, sha256 in sorted((noted | {name: digest}).items())]
-    write_atomically(path.with_name(SUMS), "".join(lines).encode())
+    if file.sha256 not in (None, digest):
+        raise DownloadError(f"{path} has the sha256 {digest}, its publisher's is {file.sha256}: {OTHER}")
+    sums = path.with_name(SUMS)
+    with _alone(sums):
+        name, noted = name or path.name, _noted(path.parent)
+        first = noted.get(name, digest)
+        if file.sha256 is None and digest != first:
+            raise DownloadError(
+                f"{path} has the sha256 {digest}, the first copy's in {sums} is {first}: {OTHER}"
+            )
+        lines = [f"{sha256}  {of}\n" for of, sha256 in sorted((noted | {name: digest}).items())]
+        write_atomically(sums, "".join(lines).encode())
     return digest
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Holds a file's lock, once it is free: who held it before may have put another file in its place."""
+    while True:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                yield
+                return
 
 
 def _noted(folder: Path) -> dict[str, str]:

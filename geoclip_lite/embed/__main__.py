@@ -1,7 +1,8 @@
 """Embeds a folder of pictures: `python -m geoclip_lite.embed photos photos.index --encoder mini-pairs`.
 
 Killed or interrupted, the same command does the rest. Damaged pictures are named on stderr. The exit status
-is 0 if all other pictures are in the index, 1 if not, and 2 for arguments that cannot be.
+is 0 if all other pictures are in the index and 1 if not, whatever the reason, such as an encoder that there
+is not; 2 is for a command line that cannot be read.
 """
 
 from __future__ import annotations

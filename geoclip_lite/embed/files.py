@@ -19,7 +19,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from geoclip_lite.datasets.folder import draw, walk
+from geoclip_lite.datasets.folder import draw, stamp, walk
 from geoclip_lite.index import BadInputError, Index
 from geoclip_lite.index.base import MAX_ID
 from geoclip_lite.index.filters import check_text
@@ -81,8 +81,7 @@ def files(folder: Path) -> Iterator[File]:
     """The pictures of a folder; see `datasets.folder.walk`."""
     for path in walk(folder):
         with suppress(FileNotFoundError):  # gone since it was found
-            about = path.stat()
-            yield File(path.relative_to(folder).as_posix(), f"{about.st_size} {about.st_mtime_ns}")
+            yield File(path.relative_to(folder).as_posix(), stamp(path))
 
 
 def new(some: list[File], index: Index) -> list[File]:

@@ -1,8 +1,8 @@
 """The same training with a real language model: TRL's GRPOTrainer, our rewards.
 
     model, tokenizer = load("Qwen/Qwen2.5-0.5B-Instruct")        # fetched once, 1 GB
-    trained = train(model, tokenizer, corpus, Recipe(learning_rate=1e-6), folder)
-    rewrite(trained, tokenizer, ["je cherche un cercle rouge"])
+    train(model, tokenizer, corpus, Recipe(learning_rate=1e-6), folder)
+    rewrite(model, tokenizer, ["je cherche un cercle rouge"])
 
 Rewrites are cut to what CLIP reads, 77 tokens with start and end. `settings` says where TRL's defaults bite.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +25,10 @@ from geoclip_lite.rewriting.errors import BadRewriteError, HubError, MissingExtr
 from geoclip_lite.rewriting.grpo import Recipe
 from geoclip_lite.rewriting.rewards import REWARDS, format_reward
 
+if TYPE_CHECKING:  # an extra that need not be installed
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from trl import GRPOConfig, GRPOTrainer
+
 MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
 INSTRUCTION = (
     "You turn what people ask for into captions of pictures. Whatever its language and length, "
@@ -35,7 +40,7 @@ MAX_TOKENS = 64  # of a rewrite
 Completion = str | list[dict[str, str]]
 
 
-def load(name: str = MODEL):
+def load(name: str = MODEL) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A causal language model and its tokenizer, by the hub's name or from a folder.
 
     Raises:
@@ -68,7 +73,7 @@ def load(name: str = MODEL):
 # --- in and out -----------------------------------------------------------------------------------
 
 
-def prompt(query: str, tokenizer) -> Completion:
+def prompt(query: str, tokenizer: PreTrainedTokenizerBase) -> Completion:
     """The query with the instruction, as a conversation if the model was trained on such; else the query."""
     if getattr(tokenizer, "chat_template", None) is None:
         return query
@@ -99,7 +104,9 @@ def _clip() -> SimpleTokenizer:
 
 
 @torch.no_grad()
-def rewrite(model, tokenizer, queries: Sequence[str], batch: int = 32) -> list[str]:
+def rewrite(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, queries: Sequence[str], batch: int = 32
+) -> list[str]:
     """The likeliest rewrite of every query.
 
     Raises:
@@ -153,7 +160,7 @@ def reward_function(corpus: Corpus, recipe: Recipe, longest: int = MAX_TOKENS) -
     return earnings
 
 
-def settings(recipe: Recipe, folder: Path | str, longest: int = MAX_TOKENS):
+def settings(recipe: Recipe, folder: Path | str, longest: int = MAX_TOKENS) -> GRPOConfig:
     """TRL's configuration of a recipe.
 
     Raises:
@@ -189,8 +196,15 @@ def settings(recipe: Recipe, folder: Path | str, longest: int = MAX_TOKENS):
     )
 
 
-def train(model, tokenizer, corpus: Corpus, recipe: Recipe, folder: Path | str, longest: int = MAX_TOKENS):
-    """Trains the model in place by TRL's GRPOTrainer; returns it, and its `state.log_history` is the log.
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    corpus: Corpus,
+    recipe: Recipe,
+    folder: Path | str,
+    longest: int = MAX_TOKENS,
+) -> GRPOTrainer:
+    """Trains the model in place by TRL's GRPOTrainer; returns that, and its `state.log_history` is the log.
 
     Args:
         model: as `load` returns it: TRL reads the reference of the KL penalty from where the model came from.

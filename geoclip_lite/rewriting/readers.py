@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from geoclip_lite.datasets.folder import draw
+from geoclip_lite.datasets.official.reading import DAMAGE, inside, listed, name
 from geoclip_lite.rewriting.errors import UnknownLanguageError
 from geoclip_lite.rewriting.queries import Query, QuerySet, Shift
 from geoclip_lite.scenes import Scene
@@ -37,15 +40,14 @@ def flickr30k_cn(captions: Path | str, pictures: Path | str) -> QuerySet:
 
     Raises:
         FileNotFoundError: the file, or a picture, is not there.
-        ValueError: a line of another form, or no line at all.
+        ValueError: a line of another form, no line at all, or a file that is not UTF-8.
     """
     asked = []
     for number, line in _lines(captions):
-        if not (found := LINE.fullmatch(line)):
-            raise ValueError(
-                f'{captions}, line {number}: expected "<picture>.jpg#<n>" and a text, got {line!r}'
-            )
-        asked.append((found["text"], Path(pictures) / f"{found['picture']}.jpg"))
+        with _named(f"{captions}, line {number}"):
+            if not (found := LINE.fullmatch(line)):
+                raise ValueError(f'expected "<picture>.jpg#<n>" and a text, got {line!r}')
+            asked.append((found["text"], inside(Path(pictures), f"{found['picture']}.jpg")))
     return _set(asked, "multilingual", "zh", captions)
 
 
@@ -60,19 +62,20 @@ def xm3600(captions: Path | str, pictures: Path | str, language: str) -> QuerySe
     Raises:
         FileNotFoundError: the file, or a picture, is not there.
         UnknownLanguageError: a picture has no captions in this language.
-        ValueError: a line that is no such object, or no line at all.
+        ValueError: a line that is no such object, no line at all, or a file that is not UTF-8.
     """
     asked = []
     for number, line in _lines(captions):
-        record = _object(line, captions, number, "image/key")
-        if "caption" not in (said := record.get(language, {})):
-            there = sorted(key for key, value in record.items() if isinstance(value, dict))
-            where = f"{captions}, line {number}"
-            raise UnknownLanguageError(
-                f"language: {where}, has no captions in {language!r}; it has {', '.join(there)}"
-            )
-        path = Path(pictures) / f"{record['image/key']}.jpg"
-        asked += [(text.strip(), path) for text in said["caption"] if text.strip()]
+        where = f"{captions}, line {number}"
+        with _named(where):
+            record = _object(line)
+            path = inside(Path(pictures), f"{name(record, 'image/key')}.jpg")
+            if "caption" not in (said := record.get(language, {})):
+                there = sorted(key for key, value in record.items() if isinstance(value, dict))
+                raise UnknownLanguageError(
+                    f"language: {where}, has no captions in {language!r}; it has {', '.join(there)}"
+                )
+            asked += [(text.strip(), path) for text in listed(said, "caption") if text.strip()]
     return _set(asked, "multilingual", language, captions)
 
 
@@ -93,35 +96,42 @@ def cirr(
 
     Raises:
         FileNotFoundError: a file, or a picture, is not there.
-        ValueError: entries of another form, or without their answers.
+        ValueError: entries of another form, none at all, or without their answers; a reference that
+            `captions` lacks.
     """
-    folder = Path(annotations)
-    entries = _json(folder / "captions" / f"cap.rc2.{part}.json")
-    paths = _json(folder / "image_splits" / f"split.rc2.{part}.json")
-    scenes = {name: _scene(Path(pictures) / path, name) for name, path in paths.items()}
-    _all_there({name: Path(pictures) / path for name, path in paths.items()})
+    entries = Path(annotations) / "captions" / f"cap.rc2.{part}.json"
+    split = Path(annotations) / "image_splits" / f"split.rc2.{part}.json"
+    found, paths = _json(entries, list), _json(split, dict)
+    with _named(split):
+        paths = {picture: inside(Path(pictures), name(paths, picture)) for picture in paths}
+    scenes = {picture: _scene(path, picture) for picture, path in paths.items()}
+    _some(found, entries)
+    _all_there(paths)
     queries = []
-    for entry in entries:
-        if "target_hard" not in entry:
-            raise ValueError(f"part: {part!r} is published without its answers; take 'train' or 'val'")
-        near = _subset(entry)
-        if missing := sorted({entry["target_hard"], *near} - scenes.keys()):
-            raise ValueError(
-                f"split.rc2.{part}.json has no picture {missing[0]!r} of pair {entry.get('pairid')}"
-            )
-        said = entry["caption"].strip()
-        text = f"like {captions[near[0]]}, but {said}" if captions is not None else said
-        right, others = scenes[entry["target_hard"]], tuple(scenes[name] for name in near)
-        queries.append(Query(text, "composed", "en", right, (), others))
+    for number, entry in enumerate(found, start=1):
+        with _named(f"{entries}, entry {number}"):
+            if "target_hard" not in entry:
+                raise ValueError(f"part {part!r} is published without its answers; take 'train' or 'val'")
+            queries.append(_composed(entry, scenes, captions))
     return QuerySet(tuple(queries), tuple(scenes.values()))
+
+
+def _composed(entry: Mapping, scenes: Mapping[str, Scene], captions: Mapping[str, str] | None) -> Query:
+    """One entry of CIRR. Raises one of `DAMAGE`."""
+    said, near, right = name(entry, "caption").strip(), _subset(entry), name(entry, "target_hard")
+    if missing := [picture for picture in (right, *near) if picture not in scenes]:
+        raise ValueError(f"image_splits has no picture {missing[0]!r} of pair {entry.get('pairid')}")
+    if captions is not None and near[0] not in captions:
+        raise ValueError(f"captions must have every reference, {near[0]!r} lacks")
+    text = f"like {captions[near[0]]}, but {said}" if captions is not None else said
+    return Query(text, "composed", "en", scenes[right], (), tuple(scenes[picture] for picture in near))
 
 
 def _subset(entry: Mapping) -> list[str]:
     """The reference, then the other pictures of its subset that are not the answer."""
-    others = entry.get("img_set", {}).get("members", [])
-    return list(
-        dict.fromkeys([entry["reference"], *(name for name in others if name != entry["target_hard"])])
-    )
+    members = entry.get("img_set", {}).get("members", [])
+    others = (picture for picture in members if picture != entry["target_hard"])
+    return list(dict.fromkeys([name(entry, "reference"), *others]))
 
 
 def json_lines(path: Path | str, shift: Shift = "multilingual") -> QuerySet:
@@ -132,20 +142,25 @@ def json_lines(path: Path | str, shift: Shift = "multilingual") -> QuerySet:
 
     Raises:
         FileNotFoundError: the file, or a picture, is not there.
-        ValueError: a line that is no such object, an empty query, or no line at all.
+        ValueError: a line that is no such object, an empty query, a picture outside of the folder, no line
+            at all, or a file that is not UTF-8.
     """
-    folder, queries, scenes = Path(path).parent, [], {}
+    asked, paths = [], {}
     for number, line in _lines(path):
-        record = _object(line, path, number, "query", "image")
-        if not str(record["query"]).strip():
-            raise ValueError(f"{path}, line {number}: the query has no words")
-        named = [record["image"], *([record["reference"]] if record.get("reference") else [])]
-        scenes |= {name: _scene(folder / name, name) for name in named if name not in scenes}
-        near = tuple(scenes[name] for name in named[1:])
-        language = record.get("language", "en")
-        queries.append(Query(str(record["query"]).strip(), shift, language, scenes[named[0]], (), near))
-    _some(queries, path)
-    _all_there({name: folder / name for name in scenes})
+        with _named(f"{path}, line {number}"):
+            record = {"language": "en"} | _object(line)
+            said, language = name(record, "query").strip(), name(record, "language")
+            keys = ("image", "reference") if record.get("reference") else ("image",)
+            named = [name(record, key) for key in keys]
+            paths |= {picture: inside(Path(path).parent, picture) for picture in named}
+            asked.append((said, language, named))
+    _some(asked, path)
+    _all_there(paths)
+    scenes = {picture: _scene(file, picture) for picture, file in paths.items()}
+    queries = [
+        Query(said, shift, language, scenes[right], (), tuple(scenes[picture] for picture in near))
+        for said, language, (right, *near) in asked
+    ]
     return QuerySet(tuple(queries), tuple(scenes.values()))
 
 
@@ -157,47 +172,64 @@ def _set(asked: Sequence[tuple[str, Path]], shift: Shift, language: str, source:
     _some(asked, source)
     paths = {path.name: path for _, path in asked}
     _all_there(paths)
-    scenes = {name: _scene(path, name) for name, path in paths.items()}
+    scenes = {picture: _scene(path, picture) for picture, path in paths.items()}
     queries = [Query(text, shift, language, scenes[path.name], ()) for text, path in asked]
     return QuerySet(tuple(queries), tuple(scenes.values()))
 
 
-def _scene(path: Path, name: str) -> Scene:
+def _scene(path: Path, picture: str) -> Scene:
     """A picture in a file. Nothing is known of what it shows."""
-    return Scene(name, caption="", objects=(), draw=partial(draw, path))
+    return Scene(picture, caption="", objects=(), draw=partial(draw, path))
 
 
 def _lines(path: Path | str) -> Iterable[tuple[int, str]]:
     """Lines with words, and their numbers."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}: see the data set's own page on where to get it")
-    lines = Path(path).read_text("utf-8-sig").splitlines()
+    try:
+        lines = Path(path).read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
     return ((number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip())
 
 
-def _object(line: str, path: Path | str, number: int, *keys: str) -> dict:
-    """A JSON object with these keys."""
+@contextmanager
+def _named(record: Path | str) -> Iterator[None]:
+    """What a record of another shape leads to, as a ValueError that says which record it is."""
+    try:
+        yield
+    except UnknownLanguageError:
+        raise
+    except KeyError as error:
+        raise ValueError(f"{record}: {error} lacks") from error
+    except DAMAGE as error:
+        raise ValueError(f"{record}: {error}") from error
+
+
+def _object(line: str) -> dict:
+    """A line of JSON that is an object."""
     try:
         record = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{path}, line {number} is no JSON ({error})") from error
-    if not isinstance(record, dict) or (lacking := [key for key in keys if key not in record]):
-        lacking = list(keys) if not isinstance(record, dict) else lacking
-        raise ValueError(
-            f"{path}, line {number}: an object with {', '.join(keys)} is expected, {lacking[0]!r} lacks"
-        )
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"this is no JSON ({error})") from error
+    if not isinstance(record, dict):
+        raise TypeError(f"an object is expected, got {record!r:.60}")
     return record
 
 
-def _json(path: Path):
+def _json(path: Path, kind: type) -> Any:
+    """What a JSON file holds, a list or an object."""
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no file {path}: CIRR publishes captions/ and image_splits/ together"
         )
     try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+        found = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}): fetch it again") from error
+    if not isinstance(found, kind):
+        raise ValueError(f"{path} must hold a {kind.__name__}, got {found!r:.60}: fetch it again")
+    return found
 
 
 def _some(found: Sequence, source: Path | str) -> None:

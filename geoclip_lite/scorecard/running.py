@@ -51,7 +51,7 @@ def run(
         out: the folder for the file.
 
     Raises:
-        ValueError: no such table, data set or encoder; queries below 1.
+        ValueError: no such table, data set or encoder; queries below 1, or no seed.
         SetMissingError, WeightsError: files or weights that are not at hand.
     """
     choices = sets_for(table)
@@ -60,6 +60,8 @@ def run(
         raise ValueError(f"data must be one of {', '.join(choices)} for table {table}, got {data!r}")
     if queries is not None and queries < 1:
         raise ValueError(f"queries must be 1 or more, got {queries}")
+    if not seeds:
+        raise ValueError("seeds must be 1 or more, got none: nothing would be measured")
     benchmark, loaded = read_set(data, folder).first(queries), load_encoder(encoder)
     seeds = seeds[:1] if METHODS[table] is objects else seeds
     rows = [row for seed in seeds for row in measured(loaded, benchmark, METHODS[table], seed)]

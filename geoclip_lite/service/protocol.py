@@ -7,14 +7,14 @@ for as long as it likes.
 from __future__ import annotations
 
 import asyncio
-import json
+from uuid import uuid4
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-REASON = json.dumps(
-    {"title": "Request Timeout", "status": 408, "detail": "the request's head did not arrive in time"}
-)
+from geoclip_lite.service.problems import MEDIA, Refusal
+
+LATE = Refusal(408, "the request's head did not arrive in time: send it again")
 
 
 def protocol(head_seconds: float) -> type[H11Protocol]:
@@ -52,9 +52,12 @@ def protocol(head_seconds: float) -> type[H11Protocol]:
             """Says so, and hangs up."""
             if self.transport.is_closing() or self.conn.our_state is not h11.IDLE:
                 return
-            headers = [("content-type", "application/problem+json"), ("connection", "close")]
-            response = h11.Response(status_code=408, headers=headers, reason=b"Request Timeout")
-            for event in (response, h11.Data(data=REASON.encode()), h11.EndOfMessage()):
+            name = uuid4().hex[:16]
+            body = LATE.body(name)
+            headers = [("content-type", MEDIA), ("content-length", str(len(body)))]
+            headers += [("connection", "close"), ("x-request-id", name)]
+            response = h11.Response(status_code=LATE.status, headers=headers, reason=b"Request Timeout")
+            for event in (response, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event))
             self.transport.close()
 

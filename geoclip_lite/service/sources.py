@@ -8,8 +8,6 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from PIL import Image
-
 from geoclip_lite import regions
 from geoclip_lite.datasets import folder as folders
 from geoclip_lite.datasets import shapes
@@ -20,6 +18,7 @@ from geoclip_lite.pipeline import Pipeline
 from geoclip_lite.regions import Centring
 from geoclip_lite.scenes import Scene
 from geoclip_lite.service.collection import FIELDS, Collection, Entry
+from geoclip_lite.service.limits import MOST_CAPTION
 from geoclip_lite.service.pictures import Shelf
 
 DEMO_ENCODERS = ("mini-pairs", "mini-single")
@@ -99,16 +98,9 @@ def centring_of(encoder: DualEncoder) -> Centring:
 
 
 def entry(folder: Path, scene: Scene) -> Entry:
-    """A file's picture, stamped by its size and time."""
-    about = (folder / scene.image_id).stat()
-    return Entry(
-        scene.image_id, scene.caption[:1000], partial(read, scene), f"{about.st_size} {about.st_mtime_ns}"
-    )
-
-
-def read(scene: Scene) -> Image.Image:
-    """In the file's own size."""
-    return scene.image()
+    """A file's picture in its own size, stamped as `folder.stamp` does."""
+    stamp = folders.stamp(folder / scene.image_id)
+    return Entry(scene.image_id, scene.caption[:MOST_CAPTION], scene.image, stamp)
 
 
 def described(scene: Scene) -> str:

@@ -6,10 +6,9 @@ from collections import deque
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from geoclip_lite import regions, steering
+from geoclip_lite import answers, regions, steering
 from geoclip_lite.retrieval import Ranking, shortlist
 from geoclip_lite.widgets.bench import Bench, Notes, Reranker
 
@@ -52,11 +51,7 @@ class Match:
     @property
     def place(self) -> str:
         """Where the box lies, in words: "top left"."""
-        left, top, right, bottom = self.box
-        names = (("left", "centre", "right"), ("top", "middle", "bottom"))
-        middle = ((left + right) / 2, (top + bottom) / 2)
-        column, row = (name[min(2, int(3 * at))] for name, at in zip(names, middle, strict=True))
-        return f"{row} {column}"
+        return answers.place(self.box)
 
 
 @dataclass(frozen=True)
@@ -117,8 +112,9 @@ def matched(bench: Bench, text: str, picture: int) -> tuple[Match, ...]:
     """Which region of a picture each phrase takes: the pairs behind the score of `regions.rerank`."""
     (sets, _), seen = bench.phrases(text), bench.regions
     cosines = sets[0] @ seen.vectors[picture].T
-    names = regions.listed_phrases(text)
+    taken = answers.assigned(cosines).tolist()
     return tuple(
-        Match(names[row], tuple(seen.boxes[place].tolist()), float(cosines[row, place]))
-        for row, place in zip(*linear_sum_assignment(-cosines.numpy()), strict=True)
+        Match(phrase, tuple(seen.boxes[window].tolist()), float(cosines[row, window]))
+        for row, (phrase, window) in enumerate(zip(regions.listed_phrases(text), taken, strict=True))
+        if window >= 0
     )

@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from geoclip_lite.datasets.folder import draw
-from geoclip_lite.datasets.official.reading import DAMAGE, Faults, Missing, Reading, name, text
+from geoclip_lite.datasets.official.reading import DAMAGE, Faults, Missing, Reading, inside, name, text
 from geoclip_lite.scenes import Scene, SceneObject
 
 GENERIC_PLACE = "in a realistic everyday scene"
@@ -67,8 +67,6 @@ def read(path: Path | str, missing: Missing = "refuse") -> Reading[Sample]:
 def _sample(record: dict, folder: Path) -> Sample:
     image, noun = name(record, "image"), text(record, "noun")
     attribute, contrast = text(record, "attribute"), text(record, "contrast")
-    if PurePosixPath(image).is_absolute() or ".." in PurePosixPath(image).parts:
-        raise ValueError(f"image must lie beside the file, got {image!r}")
     seed, confidence = record.get("seed"), record.get("confidence")
     if confidence is not None and not 0 <= confidence <= 1:
         raise ValueError(f"confidence must be from 0 to 1, got {confidence!r}")
@@ -77,7 +75,7 @@ def _sample(record: dict, folder: Path) -> Sample:
         image,
         shown.phrase,
         (shown,),
-        partial(draw, folder / image),
+        partial(draw, inside(folder, image)),
         prompt=str(record.get("prompt") or ""),
         seed=None if seed is None else int(seed),
         verifier=str(record.get("verifier") or ""),

@@ -3,13 +3,14 @@
 Reading             scenes, and what was left out, by name
 Faults              notes what is damaged or missing; in the end it refuses, or says what was skipped
 text, name, listed  a field of a record, if it is what it should be
+inside              the path of a file that a record names
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Generic, Literal, TypeVar, get_args
 
 from geoclip_lite.datasets.catalogue import SOURCES
@@ -145,6 +146,17 @@ def name(record: Mapping, key: str) -> str:
     if not record[key].strip():
         raise ValueError(f"{key} is empty")
     return record[key]
+
+
+def inside(folder: Path, file: str) -> Path:
+    """The path of a file that a record names, as seen from a folder.
+
+    Raises:
+        ValueError: the name leads out of the folder.
+    """
+    if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
+        raise ValueError(f"{file!r} must lie inside {folder}: no absolute path, no ..")
+    return folder / file
 
 
 def listed(record: Mapping, key: str) -> list:

@@ -11,7 +11,8 @@ The files are read in step, one picture at a time. Attributes are joined to the 
 into which theirs was merged. A word in a contrast of `vocabulary` stands in the slot of that contrast, any
 other in the slot "attribute"; `contrasts.cases` makes appendix F.1's queries of these.
 
-Half of the pictures are COCO's, too (`in_coco`): an encoder that was trained on COCO has seen them.
+Half of the pictures are COCO's, too (those with a `coco_id` in image_data.json): an encoder that was trained
+on COCO has seen them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ IMAGES, OBJECTS, ATTRIBUTES = "image_data.json", "objects.json", "attributes.jso
 RELATIONS, REGIONS = "relationships.json", "region_descriptions.json"
 DROPPED = (1592, 1722, 4616, 4617)  # pictures that everyone leaves out
 PLACE = re.compile(r"(VG_100K(?:_2)?/[^/]+)$")
-COCO_NAME = "{:012d}.jpg"  # as 2017 has it
 
 Part = TypeVar("Part")
 Box = tuple[float, float, float, float]  # left, top, width, height, in pixels
@@ -116,12 +116,6 @@ def read(
     for beside in (described, related, told):
         beside.close()
     return faults.reading(scenes)
-
-
-def in_coco(folder: Path | str) -> dict[str, str]:
-    """Image id -> the name that COCO 2017 has for the same picture, where it is one of COCO's."""
-    records = _records(Path(folder) / IMAGES, lambda r: (_picture(r).place, r.get("coco_id")), Faults("skip"))
-    return {place: COCO_NAME.format(coco) for _, (place, coco) in records if coco is not None}
 
 
 # --- a scene --------------------------------------------------------------------------------------

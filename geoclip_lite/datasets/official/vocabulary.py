@@ -126,7 +126,6 @@ def _named(lines: str) -> dict[str, tuple[Pole, Pole]]:
     return {f"{source[0]}/{target[0]}": (source, target) for source, target in pairs}
 
 
-GROUPS = {group: tuple(_named(lines)) for group, lines in _GROUPS.items()}  # group -> its slots
 # Slot -> its two poles, as `steering` takes them.
 CONTRASTS = {slot: poles for lines in _GROUPS.values() for slot, poles in _named(lines).items()}
 SLOTS = {word: slot for slot, poles in CONTRASTS.items() for pole in poles for word in pole}
