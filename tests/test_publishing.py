@@ -301,6 +301,11 @@ def deck(request, book):
     return path
 
 
+def test_the_teaching_guide_leads_to_every_deck():
+    named = re.findall(r"_static/slides/(\d\d)\.html", (ROOT / "book" / "teaching.md").read_text())
+    assert named == [name[:2] for name in CHAPTERS]
+
+
 def test_a_deck_has_questions_and_figures_and_everything_it_shows_is_there(deck, book):
     page = parsed(deck.read_text())
     titles = [heading.get_text() for heading in page.select("section h1, section h2")]
