@@ -10,6 +10,8 @@ the book.
 
 from __future__ import annotations
 
+import posixpath
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,17 +125,32 @@ def deck(slides: list[Slide], chapter: str, head: str) -> str:
     )
 
 
+def moved(page: BeautifulSoup, chapter: str) -> BeautifulSoup:
+    """The page with its links as they read from a deck.
+
+    Args:
+        chapter: where the page lies, from the deck.
+    """
+    for tag in page.select("[href], [src]"):
+        key = "href" if tag.has_attr("href") else "src"
+        link = tag[key]
+        if link.startswith("#"):
+            tag[key] = chapter + link
+        elif not re.match(r"[a-z]+:|/", link):
+            tag[key] = posixpath.normpath(posixpath.join(posixpath.dirname(chapter), link))
+    return page
+
+
 def write_decks(pages: Path) -> list[Path]:
     """Writes `_static/slides/NN.html` for every chapter of a built book."""
     written = []
     (pages / FOLDER).mkdir(parents=True, exist_ok=True)
     for path in sorted((pages / "notebooks").glob("[0-9][0-9]_*.html")):
-        page = BeautifulSoup(path.read_text(), "html.parser")
-        formulas = [s for s in page.select("script") if "mathjax" in str(s).lower()]
-        html = deck(slides_of(page), f"../../notebooks/{path.name}", "".join(map(str, formulas)))
+        chapter = f"../../notebooks/{path.name}"
+        page = moved(BeautifulSoup(path.read_text(), "html.parser"), chapter)
+        formulas = [str(script) for script in page.select("script") if "mathjax" in str(script).lower()]
         target = pages / FOLDER / f"{path.name[:2]}.html"
-        # From the deck, what the page calls ../_images lies in ../../_images.
-        target.write_text(html.replace('"../_', '"../../_').replace('"#', f'"../../notebooks/{path.name}#'))
+        target.write_text(deck(slides_of(page), chapter, "".join(formulas)))
         written.append(target)
     return written
 

@@ -281,6 +281,21 @@ def test_slides_are_the_promise_each_question_each_output_and_the_summary():
 
 
 @pytest.mark.parametrize(
+    ("link", "from_deck"),
+    [
+        ("../_images/a.png", "../../_images/a.png"),
+        ("../book/glossary.html#term-x", "../../book/glossary.html#term-x"),
+        ("05_other.html", "../../notebooks/05_other.html"),
+        ("#here", "../../notebooks/01_this.html#here"),
+        ("https://host.example/a", "https://host.example/a"),
+    ],
+)
+def test_links_are_those_of_the_page(link, from_deck):
+    page = slides.moved(parsed(f'<a href="{link}">x</a>'), "../../notebooks/01_this.html")
+    assert page.a["href"] == from_deck
+
+
+@pytest.mark.parametrize(
     ("gone", "message"),
     [
         ("note admonition", "lacks 'After this chapter"),
