@@ -34,6 +34,8 @@ img { width: min(100%, 70rem); max-height: 66vh; background: #fff; object-fit: c
 table { border-collapse: collapse; font-size: 1.05rem; }
 th, td { padding: .2em .7em; text-align: right; border-bottom: 1px solid #8888; }
 pre { font-size: 1rem; overflow-x: auto; }
+ul, ol, p { margin: 0; }
+li { margin: .5rem 0; }
 a { color: var(--soft); }
 footer { font-size: 1rem; }
 .wide { overflow-x: auto; }
