@@ -251,7 +251,8 @@ def test_without_its_graph_faiss_searches_exactly_and_says_so(damage, tmp_path):
     message = f"graph-.* is {damage if damage == 'missing' else 'damaged'}: search is exact, and slower"
     with pytest.warns(IndexWarning, match=message) as caught:
         again = open_index(place("faiss", tmp_path))
-    assert caught[0].filename == __file__
+    said = [warning for warning in caught if warning.category is IndexWarning]  # others warn on newer Pythons
+    assert said[0].filename == __file__
     assert again.search(units(2), 60).ids == index.search(units(2), 60).ids
     with pytest.raises(DamagedError, match=r"no row is lost, optimise\(\) builds it anew"):
         again.verify()
