@@ -184,7 +184,8 @@ def test_a_damaged_row_is_computed_anew_with_a_warning(counted, change):
     execute(counted.path, f"UPDATE vectors SET {change} WHERE key = ?", text_key("a"))
     with pytest.warns(StoreWarning, match=r"1 vectors in .*sqlite are damaged: computed anew") as caught:
         assert torch.equal(counted.encode_texts(["a", "b"]), expected)
-    assert caught[0].filename == __file__
+    said = [warning for warning in caught if warning.category is StoreWarning]  # others warn on newer Pythons
+    assert said[0].filename == __file__
     assert torch.equal(counted.encode_texts(["a", "b"]), expected)
     assert counted.encoder.asked == ["a", "b", "a"]
 
