@@ -15,6 +15,9 @@ from built_book import PAGES
 
 from geoclip_lite import chat
 
+# Helpers that assert: before a test file imports them, so that a failure shows what was compared.
+pytest.register_assert_rewrite("index_contract", "index_on_server", "service_on_server")
+
 CHROMIUM_NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 CHROMIUM_FLAGS = [
     "--no-sandbox",

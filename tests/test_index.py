@@ -8,11 +8,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 import torch
-
-pytest.register_assert_rewrite("index_contract")
-
-from index_contract import *  # noqa: E402, F403
-from index_contract import (  # noqa: E402
+from index_contract import *  # noqa: F403
+from index_contract import (
     DIM,
     ENCODER,
     KINDS,
@@ -24,9 +21,9 @@ from index_contract import (  # noqa: E402
     units,
     write_the_same_twice,
 )
-from index_processes import batch, process, read  # noqa: E402
+from index_processes import batch, process, read
 
-from geoclip_lite.index import (  # noqa: E402
+from geoclip_lite.index import (
     BadInputError,
     DamagedError,
     IndexWarning,

@@ -17,9 +17,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("index_contract", "index_on_server", "service_on_server")
-
-from geoclip_lite.index import BadInputError, MissingPackageError, UnavailableError, open_index  # noqa: E402
+from geoclip_lite.index import BadInputError, MissingPackageError, UnavailableError, open_index
 
 HERE = Path(__file__)
 ALONE = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]

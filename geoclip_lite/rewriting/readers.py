@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from geoclip_lite.datasets.folder import draw
-from geoclip_lite.datasets.official.reading import DAMAGE, inside, listed, name
+from geoclip_lite.datasets.official.reading import DAMAGE, inside, listed, name, parsed
 from geoclip_lite.rewriting.errors import UnknownLanguageError
 from geoclip_lite.rewriting.queries import Query, QuerySet, Shift
 from geoclip_lite.scenes import Scene
@@ -223,10 +223,7 @@ def _json(path: Path, kind: type) -> Any:
         raise FileNotFoundError(
             f"there is no file {path}: CIRR publishes captions/ and image_splits/ together"
         )
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON ({error}): fetch it again") from error
+    found = parsed(path)
     if not isinstance(found, kind):
         raise ValueError(f"{path} must hold a {kind.__name__}, got {found!r:.60}: fetch it again")
     return found

@@ -4,14 +4,16 @@ Reading             scenes, and what was left out, by name
 Faults              notes what is damaged or missing; in the end it refuses, or says what was skipped
 text, name, listed  a field of a record, if it is what it should be
 inside              the path of a file that a record names
+parsed              what a JSON file holds
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Generic, Literal, TypeVar, get_args
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from geoclip_lite.datasets.catalogue import SOURCES
 from geoclip_lite.scenes import Scene
@@ -164,3 +166,15 @@ def listed(record: Mapping, key: str) -> list:
     if not isinstance(record[key], list):
         raise TypeError(f"{key} must be a list, got {record[key]!r:.60}")
     return record[key]
+
+
+def parsed(path: Path) -> Any:
+    """What a JSON file holds, with or without a byte order mark.
+
+    Raises:
+        ValueError: it is no JSON, or no UTF-8.
+    """
+    try:
+        return json.loads(path.read_text("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON ({error}): fetch it again") from error

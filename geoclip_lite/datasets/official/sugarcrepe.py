@@ -7,7 +7,6 @@ copy of the picture, even a perfect retriever finds the one it came with by chan
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from geoclip_lite.datasets.folder import draw
-from geoclip_lite.datasets.official.reading import DAMAGE, Faults, Missing, Reading, name, need, text
+from geoclip_lite.datasets.official.reading import DAMAGE, Faults, Missing, Reading, name, need, parsed, text
 from geoclip_lite.scenes import Scene
 
 SUBSETS = ("add_att", "add_obj", "replace_att", "replace_obj", "replace_rel", "swap_att", "swap_obj")
@@ -77,10 +76,7 @@ def read(
 
 def _items(path: Path) -> list[tuple[str, object]]:
     """Key and item, in the file's order."""
-    try:
-        items = json.loads(path.read_text("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON ({error}): fetch it again") from error
+    items = parsed(path)
     if not isinstance(items, dict):
         raise ValueError(f"{path} must hold an object of items by key, got a {type(items).__name__}")
     return list(items.items())
