@@ -22,7 +22,7 @@ from geoclip_lite.index import BadInputError, MissingPackageError, UnavailableEr
 HERE = Path(__file__)
 ALONE = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
 WAYS = [ALONE, [*ALONE, "--map-root-user"], ["sudo", "-n", *ALONE]]  # as root, as anyone, by sudo
-MOST_SECONDS = 240
+MOST_SECONDS = 480
 
 if os.environ.get("GEOCLIP_MILVUS_URI"):
     from index_on_server import *  # noqa: F403

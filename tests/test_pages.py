@@ -40,7 +40,7 @@ class Visit:
         self.context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
         self.page, self.home, self.complaints = self.context.new_page(), home, []
         self.page.on("request", self.note_request)
-        self.page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+        self.page.on("requestfailed", self.note_failure)
         self.page.on("response", self.note_response)
         self.page.on("pageerror", lambda error: self.complaints.append(f"script error: {error}"))
         self.page.on("console", self.note_console)
@@ -57,6 +57,9 @@ class Visit:
     def note_request(self, request):
         if not request.url.startswith((self.home, "data:", "blob:")):
             self.complaints.append(f"asks another host: {request.url}")
+
+    def note_failure(self, request):
+        self.complaints.append(f"{request.failure}: {request.url}")
 
     def note_response(self, response):
         if response.status >= 400:
@@ -117,10 +120,11 @@ def test_search_finds_a_word(browser, site):
 
 
 def test_door_leads_to_the_first_page(browser, site):
-    with Visit(browser, f"{site}/book/intro.html", site) as visit:
+    with Visit(browser, f"{site}/book/teaching.html", site) as visit:
         visit.page.goto(site, wait_until="commit")
         visit.page.wait_for_url(f"{site}/book/intro.html")
-        assert not visit.complaints
+        # A page that is left gives up what it was still loading.
+        assert not [complaint for complaint in visit.complaints if "net::ERR_ABORTED" not in complaint]
 
 
 @pytest.mark.parametrize("page", ["book/intro.html", "notebooks/01_pointwise_retrieval.html"])
