@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -20,6 +22,7 @@ from index_contract import (
     write_the_same_twice,
 )
 from index_processes import batch, process, read, units
+from pymilvus.exceptions import MilvusException
 
 from geoclip_lite.index import MismatchError, UnavailableError, field, open_index
 
@@ -114,3 +117,51 @@ def test_a_dropped_collection_is_a_clear_error(begin, monkeypatch):
     for use in (lambda: index.search(units(1), 1), upsert, len):
         with pytest.raises(UnavailableError, match=f"the server {URI} .*refused .*is it up"):
             use(index) if use is len else use()
+
+
+def refusing(ask, times):
+    """A read that the server refuses at first, as it does while a collection is being loaded."""
+    left = [MilvusException(65535, "fail to Search, reason=delegator closed during wait")] * times
+
+    def answer(*args, **kwargs):
+        if left:
+            raise left.pop()
+        return ask(*args, **kwargs)
+
+    return answer
+
+
+def test_a_read_waits_while_the_collection_is_loaded_anew(kept, monkeypatch):
+    store, size = kept._store, len(kept)
+    monkeypatch.setattr(store._client, "search", refusing(store._client.search, 2))
+    monkeypatch.setattr(store._client, "query", refusing(store._client.query, 2))
+    assert len(kept.search(units(1), 3).ids[0]) == 3
+    assert len(kept) == size
+    monkeypatch.setattr(store, "patience", 0.0)
+    monkeypatch.setattr(store._client, "query", refusing(store._client.query, 2))
+    with pytest.raises(UnavailableError, match="delegator closed"):
+        len(kept)
+
+
+def test_others_see_all_while_the_graph_is_built(begin):
+    index = begin(dim=64, fields={"year": int})
+    vectors = units(3000, 64)
+    index.upsert([str(n) for n in range(3000)], vectors, {"year": list(range(3000))})
+    built = threading.Event()
+
+    def reads():
+        seen = set()
+        with open_index(where("64_year"), patience=30) as other:
+            while not built.is_set():
+                seen.add((len(other), other.search(vectors[7:8], 1).ids))
+        return seen
+
+    with ThreadPoolExecutor(2) as readers:
+        found = [readers.submit(reads) for _ in range(2)]
+        index.optimise()
+        index.upsert([str(n) for n in range(1500)], vectors[:1500], {"year": list(range(1500))})
+        index.optimise()
+        built.set()
+        assert found[0].result() == found[1].result() == {(3000, (("7",),))}
+    hits = index.search(vectors[7:8], 100, field("year") < 100)
+    assert sorted(hits.ids[0], key=int) == [str(n) for n in range(100)]

@@ -108,7 +108,7 @@ class Ledger:
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
         database = None
         try:
-            database = sqlite3.connect(self.path, self.patience, isolation_level=None)
+            database = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None)
             database.execute(f"PRAGMA page_size = {PAGE}")  # of a new file; any other stays as it is
             database.execute(begin)
             yield database

@@ -14,7 +14,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -35,8 +35,11 @@ except ImportError:  # an extra
 COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 MESSAGE = 16 * 2**20  # bytes in one request; the server takes 64 MB
 READ_AT_ONCE = 4096  # rows in one answer; the server gives up to 16,384
+SMALL = 1024  # rows; the server gives no graph to fewer
 NEIGHBOURS, BREADTH_OF_BUILD = 16, 200  # HNSW's M and efConstruction
 BREADTH = 400  # ef, at least
+BEING_LOADED = re.compile("delegator|channel not|not (fully )?loaded")  # in what a server answers meanwhile
+PAUSE = 0.1  # seconds until a server is asked again
 LOADING = 120.0  # seconds for a collection to be created or loaded, beyond what callers wait for an answer
 BUILDING = 3600.0  # seconds for a graph
 
@@ -133,10 +136,7 @@ class Milvus:
     def count(self, where: Filter | None) -> int:
         """How many rows pass."""
         text = "" if where is None else render(where, EXPRESSION)
-        with self._named():
-            (answer,) = self._client.query(
-                self.name, filter=text, output_fields=["count(*)"], timeout=self.patience
-            )
+        (answer,) = self._answer(self._client.query, filter=text, output_fields=["count(*)"])
         return answer["count(*)"]
 
     def read(self, where: Filter) -> Rows:
@@ -157,48 +157,52 @@ class Milvus:
         Not by pymilvus's iterator, which writes the ids that it has seen into its next request unquoted.
         """
         text = render(where, EXPRESSION)
-        with self._named():
-            return list(
-                self._client.query(
-                    self.name, filter=text, output_fields=names, limit=READ_AT_ONCE, timeout=self.patience
-                )
-            )
+        return list(self._answer(self._client.query, filter=text, output_fields=names, limit=READ_AT_ONCE))
 
     # --- search ---
 
     def nearest(self, queries: Float[np.ndarray, "queries dim"], k: int, where: Filter | None) -> list[Found]:
         """Nearly all of the nearest rows."""
-        with self._named():
-            found = self._client.search(
-                self.name,
-                data=list(queries),
-                anns_field="vector",
-                limit=k,
-                filter="" if where is None else render(where, EXPRESSION),
-                search_params={"metric_type": "IP", "params": {"ef": max(BREADTH, 2 * k)}},
-                timeout=self.patience,
-            )
+        found = self._answer(
+            self._client.search,
+            data=list(queries),
+            anns_field="vector",
+            limit=k,
+            filter="" if where is None else render(where, EXPRESSION),
+            search_params={"metric_type": "IP", "params": {"ef": max(BREADTH, 2 * k)}},
+        )
         return [([hit["id"] for hit in hits], [hit["distance"] for hit in hits]) for hits in found]
 
     def optimise(self, by_vector: bool) -> None:
-        """Builds the graph over all rows. Others cannot search for some seconds, while it is loaded anew.
+        """Builds the graph over all rows, and waits until searches go by it.
 
-        Milvus serves no collection without a graph: one is built whatever `by_vector` says.
+        Milvus serves no collection without a graph: one is built whatever `by_vector` says. Until its nodes
+        have loaded it, tens of seconds later as Milvus is shipped, a filtered search may miss rows. To
+        release and load the collection is quicker, but others would meanwhile be told that it is empty.
         """
         if not self.count(None):
             return
         with self._named():
             self._client.flush(self.name, timeout=BUILDING)
-            deadline = time.monotonic() + BUILDING
-            while self._client.describe_index(self.name, "vector", timeout=self.patience)[
-                "pending_index_rows"
-            ]:
-                if time.monotonic() > deadline:
-                    raise UnavailableError(f"{self.uri} has not built the graph within {BUILDING:g} s")
-                time.sleep(0.1)
-            # Without this, a filtered search may still go by the graphs of the time before
-            self._client.release_collection(self.name, timeout=LOADING)
-            self._load()
+            if not _happens(self._built, BUILDING):
+                raise UnavailableError(f"{self.uri} has not built the graph within {BUILDING:g} s")
+            _happens(self._in_use, LOADING)
+
+    def _built(self) -> bool:
+        about = self._client.describe_index(self.name, "vector", timeout=self.patience)
+        return not about["pending_index_rows"]
+
+    def _in_use(self) -> bool:
+        """Whether all parts that are stored are loaded, with their graphs. Small ones get none."""
+        try:
+            stored = self._client.list_persistent_segments(self.name, timeout=self.patience)
+            loaded = self._client.list_loaded_segments(self.name, timeout=self.patience)
+        except MilvusException as error:
+            if "segment not found" in error.message:  # one that was listed has just been merged with others
+                return False
+            raise
+        ready = {part.segment_id for part in loaded if part.index_id or part.num_rows < SMALL}
+        return ready.issuperset(part.segment_id for part in stored)
 
     def verify(self) -> None:
         """Asks whether the collection is there and loaded. Its files are the server's."""
@@ -207,6 +211,18 @@ class Milvus:
     def close(self) -> None:
         """Ends the connection."""
         self._client.close()
+
+    def _answer(self, ask: Callable[..., list], **what: object) -> list:
+        """To a read. While someone has the collection loaded anew, the server is asked again."""
+        deadline = time.monotonic() + self.patience
+        with self._named():
+            while True:
+                try:
+                    return ask(self.name, timeout=self.patience, **what)
+                except MilvusException as error:
+                    if not BEING_LOADED.search(error.message) or time.monotonic() > deadline:
+                        raise
+                time.sleep(PAUSE)
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -217,6 +233,16 @@ class Milvus:
             advice = "is it up, is the address right, is patience long enough?"
             what = f"did not do it within {self.patience:g} s, or refused ({error.message})"
             raise UnavailableError(f"the server {self.uri} {what}: {advice}") from error
+
+
+def _happens(test: Callable[[], bool], seconds: float) -> bool:
+    """Waits until a test holds; False if it has not by then."""
+    deadline = time.monotonic() + seconds
+    while not test():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(PAUSE)
+    return True
 
 
 def _parts(place: str) -> tuple[str, str]:
