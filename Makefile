@@ -13,7 +13,7 @@ book: $(READY) ## run the notebooks that changed and build the book
 	@$(BIN)/python book/build.py
 
 test: book ## the book, then all tests, two at a time (the browser tests need Chromium)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks

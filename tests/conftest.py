@@ -33,6 +33,19 @@ WITH_OTHERS = {
     "test_store",
     "test_widgets",
 }
+# The longest files, longest first: begun at once, none of them is what a worker does alone in the end.
+LONG = (
+    "test_pages",
+    "test_index_milvus",
+    "test_embedding",
+    "test_live",
+    "test_results",
+    "test_service_process",
+    "test_playground",
+    "test_rewriting",
+    "test_store",
+    "test_training",
+)
 CHROMIUM_NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -46,10 +59,12 @@ CHROMIUM_FLAGS = [
 
 
 def pytest_collection_modifyitems(items):
-    """What waits for another process may wait too briefly on a busy machine: it gets a second try.
+    """A second try for what waits for another process, since it may wait too briefly on a busy machine.
 
     A test that needed it is told in the summary, as RERUN.
     """
+    places = {stem: place for place, stem in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
     for item in items:
         if item.path.stem in WITH_OTHERS:
             item.add_marker(pytest.mark.flaky(reruns=1))
