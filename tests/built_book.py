@@ -26,6 +26,7 @@ def built_pages() -> list[str]:
 def serve() -> Iterator[str]:
     """Serve the book on a free local port; give its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), BookHandler)
+    server.handle_error = lambda *_: None  # a browser that moves on hangs up; what is missing it complains of
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
