@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 import torch
-from index_contract import *  # noqa: F403
+from index_contract import *
 from index_contract import (
     DIM,
     ENCODER,
@@ -158,10 +158,12 @@ def test_others_see_all_while_the_graph_is_built(begin):
 
     with ThreadPoolExecutor(2) as readers:
         found = [readers.submit(reads) for _ in range(2)]
-        index.optimise()
-        index.upsert([str(n) for n in range(1500)], vectors[:1500], {"year": list(range(1500))})
-        index.optimise()
-        built.set()
+        try:
+            index.optimise()
+            index.upsert([str(n) for n in range(1500)], vectors[:1500], {"year": list(range(1500))})
+            index.optimise()
+        finally:
+            built.set()  # or the readers would never end
         assert found[0].result() == found[1].result() == {(3000, (("7",),))}
     hits = index.search(vectors[7:8], 100, field("year") < 100)
     assert sorted(hits.ids[0], key=int) == [str(n) for n in range(100)]

@@ -8,7 +8,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import torch
-from index_contract import *  # noqa: F403
+from index_contract import *
 from index_contract import (
     DIM,
     ENCODER,

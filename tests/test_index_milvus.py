@@ -25,8 +25,8 @@ WAYS = [ALONE, [*ALONE, "--map-root-user"], ["sudo", "-n", *ALONE]]  # as root, 
 MOST_SECONDS = 480
 
 if os.environ.get("GEOCLIP_MILVUS_URI"):
-    from index_on_server import *  # noqa: F403
-    from service_on_server import *  # noqa: F403
+    from index_on_server import *
+    from service_on_server import *
 else:
 
     def test_a_server_of_its_own_keeps_the_contract(tmp_path):

@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from importlib import import_module
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -378,7 +379,7 @@ def _one_length(*files: Features) -> None:
 def _paths(folder: Path) -> dict[str, Path]:
     """Where the files are."""
     try:
-        import pyarrow.parquet  # noqa: F401
+        import_module("pyarrow.parquet")
     except ImportError as error:
         raise ImportError("reading SQID needs pyarrow: pip install 'geoclip-lite[sqid]'") from error
     lacking = [name for name in COLUMNS if not (folder / name).is_file()]

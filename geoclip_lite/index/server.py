@@ -174,7 +174,7 @@ class Milvus:
         return [([hit["id"] for hit in hits], [hit["distance"] for hit in hits]) for hits in found]
 
     def optimise(self, by_vector: bool) -> None:
-        """Builds the graph over all rows, and waits until searches go by it.
+        """Builds the graph over all rows, and waits until searches go by it, two minutes at most.
 
         Milvus serves no collection without a graph: one is built whatever `by_vector` says. Until its nodes
         have loaded it, tens of seconds later as Milvus is shipped, a filtered search may miss rows. To

@@ -405,10 +405,10 @@ def _begin(start, seed, problem, plan, desk, search):
                 plan[i, j] = 1.0 / (n * m)
     else:
         if start == 1:  # numba keeps one generator per thread, and this makes it the problem's own
-            np.random.seed(seed)  # noqa: NPY002
+            np.random.seed(seed)
         for i in range(n):
             for j in range(m):
-                desk.gradient[i, j] = np.random.random()  # noqa: NPY002
+                desk.gradient[i, j] = np.random.random()
         _linear_step(desk.gradient, n, m, problem.relaxed, True, plan, search)
     if start == 0 and problem.symmetric and not problem.relaxed:
         _bend_product(problem, desk.bent, search)
