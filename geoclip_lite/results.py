@@ -1,22 +1,21 @@
-"""Results that cannot rot: records of what takes longer than a chapter may.
+"""Records of what takes longer than a chapter may, and the part of each that is measured again.
 
-A script in `results/` measures something and writes a record beside itself: tidy rows, the versions it ran
-on, and a digest of every module and every trained run that its numbers depend on. A page reads records
-through `read`, and the tests refuse a record whose digest no longer fits: change the code, and the record
-must be measured again (`make results`).
+A script in `results/` is a `Study`: it measures something and writes a record beside itself, with tidy rows,
+the checkpoints, seeds and versions they rest on, and a sample: a small part that takes seconds and needs the
+shipped encoders only. The tests measure every sample again and compare it within the record's tolerance. So
+renaming or moving code costs nothing, and what moves a number is caught. Pages read records through `read`.
 
 A claim of a paper is part of the record that tested it, with a verdict computed there.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import json
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from math import nan
 from pathlib import Path
 from typing import Literal
 
@@ -25,11 +24,12 @@ from pandas.io.formats.style import Styler
 
 from geoclip_lite.files import write_atomically
 
-PACKAGE = Path(__file__).parent
-FOLDER = PACKAGE.parent / "results"
+FOLDER = Path(__file__).parents[1] / "results"
 TRAINING = "training"  # the record that holds the checksum of every trained run
+UNSHIPPED = "unshipped"  # marks a row that needs an encoder which is not shipped: it keeps its value
 VERSIONS = ("torch", "open_clip_torch", "numpy", "scipy", "pillow")
 
+Row = dict[str, object]
 Verdict = Literal["shows", "differs", "cannot be tested here", "not in our copy"]
 
 
@@ -54,64 +54,114 @@ class Claim:
     experiment: str
 
 
-# --- what a number depends on ---------------------------------------------------------------------
+# --- what is measured, and measured again ---------------------------------------------------------
 
 
-def imports(path: Path) -> list[Path]:
-    """What a Python file imports of this package, or of the scripts beside the records, as files."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return sorted(file for name in names if (file := _module_file(name)))
+def run_of(row: Row) -> str | None:
+    """The trained run that a row was measured on ("mini-pairs-seed1"), if it names encoder and seed."""
+    return f"{row['encoder']}-seed{row['seed']}" if {"encoder", "seed"} <= row.keys() else None
 
 
-def _module_file(name: str) -> Path | None:
-    """geoclip_lite.metrics -> its file; None for what is neither of this package nor of `results/`."""
-    first, *rest = name.split(".")
-    place = PACKAGE.joinpath(*rest) if first == PACKAGE.name else FOLDER.joinpath(first, *rest)
-    candidates = (place.with_suffix(".py"), place / "__init__.py")
-    return next((file for file in candidates if file.is_file()), None)
+@dataclass(frozen=True)
+class Study:
+    """What a script measures, and the part by which one can tell that its record still holds.
+
+    Args:
+        script: the script's `__file__`; its record lies beside it.
+        measure: all rows, one measurement each, of numbers, strings and booleans.
+        sample: a small part of them, in seconds, by shipped encoders alone.
+        tolerance: the figures that a sample is compared by, each with how far it may be off (counts, losses,
+            recalls; never times). All else in a sample's row is its label.
+        claims: the papers' statements that the rows decide.
+        checkpoints: sha256 of the encoders by name, see `checksums`.
+        needs: names the encoder that a row cannot be measured without; None: there is none.
+        seeds: that were measured.
+    """
+
+    script: str | Path
+    measure: Callable[[], Iterable[Row]]
+    sample: Callable[[], Iterable[Row]]
+    tolerance: Mapping[str, float]
+    claims: Callable[[pd.DataFrame], Sequence[Claim]] = lambda table: ()
+    checkpoints: Callable[[], Mapping[str, str]] = dict
+    needs: Callable[[Row], str | None] = run_of
+    seeds: Sequence[int] = (0,)
+
+    @property
+    def name(self) -> str:
+        """Of the script and its record."""
+        return Path(self.script).stem
+
+    def run(self) -> None:
+        """Measures and writes the record. Of one that holds, only the claims are decided again."""
+        known = self.name in names()
+        if not known or (different := list(self.differences())):
+            print(*(different if known else ()), sep="\n", flush=True)
+            return self.write(self.measure(), self.sample())
+        print(f"results/{self.name}.json holds; to measure all of it again, delete it first")
+        held = record(self.name)
+        return self.write(held["rows"], held["sample"], held["versions"])
+
+    def write(
+        self, rows: Iterable[Row], sample: Iterable[Row], measured_with: Mapping[str, str] | None = None
+    ) -> None:
+        """Writes `results/<name>.json`, one row a line so that changes can be read.
+
+        Raises:
+            ValueError: no rows, or no sample of them.
+        """
+        ships, rows = shipped_runs(), list(rows)
+        for row in rows:
+            if (needed := self.needs(row)) and needed not in ships:
+                row[UNSHIPPED] = True
+        head = {
+            "script": f"{self.name}.py",
+            "checkpoints": self._checkpoints(),
+            "seeds": list(self.seeds),
+            "versions": dict(measured_with or versions()),
+            "tolerance": dict(self.tolerance),
+            "claims": [asdict(claim) for claim in self.claims(_table(rows))],
+        }
+        tables = {"sample": list(sample), "rows": rows}
+        if empty := [name for name, some in tables.items() if not some]:
+            raise ValueError(f"{empty[0]}: {self.name}.py measured nothing")
+        parts = [json.dumps(head, indent=1)[:-2]]
+        for name, some in tables.items():
+            parts.append(f' "{name}": [\n  ' + ",\n  ".join(map(_line, some)) + "\n ]")
+        write_atomically(FOLDER / f"{self.name}.json", ",\n".join(parts).encode() + b"\n}\n")
+
+    def differences(self) -> Iterator[str]:
+        """Measures the sample again; what differs from the record beyond its tolerance, in words."""
+        held, again = record(self.name), [json.loads(_line(row)) for row in self.sample()]
+        if held["checkpoints"] != self._checkpoints():
+            yield f"{self.name}: the record is of other checkpoints"
+        if len(held["sample"]) != len(again):
+            yield f"{self.name}: the sample has {len(again)} rows, recorded are {len(held['sample'])}"
+        for old, new in zip(held["sample"], again, strict=False):
+            figures = {name: off for name, off in held["tolerance"].items() if name in old}
+            labels = {name: value for name, value in old.items() if name not in figures}
+            if not figures or labels != {name: new[name] for name in new if name not in figures}:
+                yield f"{self.name}: recorded {old}, now {new}"
+            elif off := [n for n, most in figures.items() if not abs(old[n] - new.get(n, nan)) <= most]:
+                told = ", ".join(f"{n} {old[n]} recorded, now {new.get(n)}" for n in off)
+                yield f"{self.name}: {labels}: {told}"
+
+    def _checkpoints(self) -> dict[str, dict[str, object]]:
+        ships = set(shipped_runs().values())
+        return {
+            name: {"sha256": sha256, "shipped": sha256 in ships}
+            for name, sha256 in self.checkpoints().items()
+        }
 
 
-def dependencies(script: Path) -> list[Path]:
-    """The script and every module of this package that it reaches, directly or not."""
-    found, waiting = set(), [Path(script).resolve()]
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting += imports(path)
-    return sorted(found)
+def _line(row: Row) -> str:
+    """A row as JSON; numpy's and torch's numbers as Python's."""
+    return json.dumps(row, default=lambda number: number.item())
 
 
-def _meaning(node: object) -> object:
-    """A syntax tree without what changes no number: positions, comments, docstrings, empty fields."""
-    if isinstance(node, list):
-        return [_meaning(item) for item in node]
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = dict(ast.iter_fields(node))
-    if ast.get_docstring(node) if isinstance(node, _DOCUMENTED) else None:
-        fields["body"] = fields["body"][1:]
-    return [type(node).__name__, *([k, _meaning(v)] for k, v in fields.items() if v not in (None, []))]
-
-
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-
-
-def digest(files: Iterable[Path], runs: Sequence[str] = ()) -> str:
-    """One checksum over files, code by its meaning, everything else by its bytes, and over trained runs."""
-    total = hashlib.sha256()
-    for path in sorted(files):
-        total.update(path.name.encode())
-        is_code = path.suffix == ".py"
-        total.update(repr(_meaning(ast.parse(path.read_text()))).encode() if is_code else path.read_bytes())
-    if runs:
-        total.update(json.dumps(checksums(runs)).encode())
-    return total.hexdigest()
+def _table(rows: Sequence[Row]) -> pd.DataFrame:
+    """As pages see them."""
+    return pd.DataFrame(rows).drop(columns=UNSHIPPED, errors="ignore")
 
 
 def checksums(runs: Sequence[str]) -> dict[str, str]:
@@ -120,40 +170,23 @@ def checksums(runs: Sequence[str]) -> dict[str, str]:
     Raises:
         LookupError: a run that is not in that record.
     """
-    known = {f"{row['encoder']}-seed{row['seed']}": row["sha256"] for row in record(TRAINING)["rows"]}
+    known = {run_of(row): row["sha256"] for row in _training()}
     if missing := [run for run in runs if run not in known]:
         raise LookupError(f"runs: no run {missing[0]!r} in the record of training; there are {sorted(known)}")
     return {run: known[run] for run in runs}
 
 
+def shipped_runs() -> dict[str, str]:
+    """The runs whose weights come with the package: name -> sha256."""
+    return {run_of(row): row["sha256"] for row in _training() if row["shipped"]}
+
+
+def _training() -> list[Row]:
+    """A row for every trained run; none before the first training."""
+    return record(TRAINING)["rows"] if TRAINING in names() else []
+
+
 # --- records --------------------------------------------------------------------------------------
-
-
-def write(script: Path, rows: Sequence[dict], claims: Sequence[Claim] = (), runs: Sequence[str] = ()) -> Path:
-    """Writes the record of a script: `results/<name>.json`, one row a line so that changes can be read.
-
-    Args:
-        script: the script's `__file__`.
-        rows: tidy rows, one measurement each, of numbers, strings and booleans.
-        claims: the papers' statements that these rows decide.
-        runs: the trained runs that were measured, as in `checksums`.
-    """
-    if not rows:
-        raise ValueError(f"rows: {Path(script).name} measured nothing")
-    script = Path(script).resolve()
-    depends = dependencies(script)
-    record = {
-        "digest": digest(depends, runs),
-        "depends": sorted({str(path.relative_to(path.parents[1])) for path in depends}),
-        "runs": list(runs),
-        "versions": versions(),
-        "claims": [asdict(claim) for claim in claims],
-    }
-    head = json.dumps(record, indent=1)[:-2]
-    body = ",\n  ".join(json.dumps(row) for row in rows)
-    path = FOLDER / f"{script.stem}.json"
-    write_atomically(path, f'{head},\n "rows": [\n  {body}\n ]\n}}\n'.encode())
-    return path
 
 
 def versions() -> dict[str, str]:
@@ -176,22 +209,7 @@ def record(name: str) -> dict:
 
 def read(name: str) -> pd.DataFrame:
     """A record's rows as a table."""
-    return pd.DataFrame(record(name)["rows"])
-
-
-def is_fresh(name: str) -> bool:
-    """Does the record's digest fit the code and the trained runs of today?"""
-    found = record(name)
-    return digest(dependencies(FOLDER / f"{name}.py"), found.get("runs", ())) == found["digest"]
-
-
-def up_to_date(script: Path) -> bool:
-    """Is there a fresh record of this script? Says so, for a script's first lines."""
-    name = Path(script).stem
-    fresh = name in names() and is_fresh(name)
-    if fresh:
-        print(f"results/{name}.json is up to date")
-    return fresh
+    return _table(record(name)["rows"])
 
 
 def claims() -> pd.DataFrame:

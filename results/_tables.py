@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain, product
 
 import pandas as pd
-from _runs import MINIS, SEEDS, run_names, trained
+from _runs import MINIS, SEEDS, run_names, shipped, trained
 
 from geoclip_lite import results
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.mini import load_mini
-from geoclip_lite.results import Claim
+from geoclip_lite.results import Claim, Row, Study
 
 PAPER = "Prakash et al. (2026)"
-Row = dict[str, object]
 Decided = list[tuple[tuple[str, str, str], str, bool]]  # (text, where, paper), measured, whether it holds
 
 
@@ -47,19 +47,27 @@ def claims_of(decided: dict[str, Decided], experiment: str) -> list[Claim]:
     return found
 
 
-def record_every_run(
+def study_of_runs(
     script: str,
     measure: Callable[[DualEncoder, Row], list[Row]],
+    sample: Callable[[DualEncoder, Row], Iterable[Row]],
     claims: Callable[[pd.DataFrame], list[Claim]],
+    tolerance: dict[str, float],
     minis: tuple[str, ...] = MINIS,
-) -> None:
-    """Measures all seeds of these minis and writes the script's record, unless there is a fresh one."""
-    if results.up_to_date(script):
-        return
-    rows = [
-        row
-        for mini in minis
-        for seed in SEEDS
-        for row in measure(load_mini(trained(mini, seed)), {"encoder": mini, "seed": seed})
-    ]
-    results.write(script, rows, claims(pd.DataFrame(rows)), run_names(minis))
+) -> Study:
+    """Measures all seeds of these minis; the sample is of the last one, by the run that is shipped."""
+
+    def every() -> list[Row]:
+        runs = product(minis, SEEDS)
+        rows = (measure(load_mini(trained(m, s)), {"encoder": m, "seed": s}) for m, s in runs)
+        return list(chain.from_iterable(rows))
+
+    return Study(
+        script,
+        every,
+        lambda: sample(*shipped(minis[-1])),
+        tolerance,
+        claims,
+        lambda: results.checksums(run_names(minis)),
+        seeds=SEEDS,
+    )

@@ -11,14 +11,14 @@ on a third set of listings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
 import pandas as pd
 import torch
-from _runs import SEEDS, run_names, trained
+from _runs import SEEDS, run_name, run_names, shipped, trained
 from _tables import Row, spread
 from PIL import Image
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -30,7 +30,7 @@ from geoclip_lite.datasets import things
 from geoclip_lite.datasets.products import CATEGORIES, shop, web
 from geoclip_lite.datasets.products.shop import Listing
 from geoclip_lite.encoders.mini import IMAGE_SIZE, MiniClip, load_mini, to_pixels
-from geoclip_lite.results import Claim
+from geoclip_lite.results import Claim, Study
 from geoclip_lite.retrieval import shortlist
 from geoclip_lite.scenes import Scene
 
@@ -50,6 +50,7 @@ ARMS = {
 }
 NAIVE, ADAPTED = "two-tower, margin", "residual, InfoNCE"
 METRICS = ("R@1", "R@5", "R@10", "MRR")
+SAMPLED = {"part", "arm", "pairs", "alpha", "learning rate", "kind", *METRICS}  # of the sample's rows
 # One thing at a time, from `LADDER` on.
 CHANGES: dict[str, dict[str, object]] = {
     "as it is": {},
@@ -70,9 +71,9 @@ CHANGES: dict[str, dict[str, object]] = {
 
 
 @cache
-def catalogue(name: str) -> tuple[list[Listing], list[Image.Image]]:
-    """Listings, and their photographs, drawn once."""
-    listings = shop.catalogue(*CATALOGUES[name])
+def catalogue(name: str, most: int | None = None) -> tuple[list[Listing], list[Image.Image]]:
+    """The first listings, or all, and their photographs, drawn once."""
+    listings = shop.catalogue(*CATALOGUES[name])[:most]
     return listings, [listing.scene().image(IMAGE_SIZE) for listing in listings]
 
 
@@ -123,16 +124,16 @@ class View:
     others: dict[str, tuple[Tensor, Tensor]]  # world -> texts, pictures
 
     @classmethod
-    def of(cls, encoder: MiniClip) -> View:
-        """Encodes everything."""
+    def of(cls, encoder: MiniClip, most: int | None = None) -> View:
+        """Encodes everything, or so many pairs of a kind and no other worlds."""
         return cls(
             encoder,
-            *(pairs_of(encoder, name) for name in ("training", "validation")),
+            *(pairs_of(encoder, name, most) for name in ("training", "validation")),
             encoder.encode_images(catalogue("gallery")[1]),
             encoder.encode_texts([query.text for query in asked()[0]]),
             {
                 name: (encoder.encode_texts([s.caption for s in scenes]), encoder.encode_images(pictures))
-                for name, (scenes, pictures, _) in elsewhere().items()
+                for name, (scenes, pictures, _) in (elsewhere() if most is None else {}).items()
             },
         )
 
@@ -163,9 +164,9 @@ class View:
         return {name: round(value, 5) for name, value in (about | found).items()}
 
 
-def pairs_of(encoder: MiniClip, name: str) -> Pairs:
+def pairs_of(encoder: MiniClip, name: str, most: int | None = None) -> Pairs:
     """Photographs and titles of a catalogue."""
-    listings, pictures = catalogue(name)
+    listings, pictures = catalogue(name, most)
     titles = [listing.title for listing in listings]
     numbers = [listing.number for listing in listings]
     return Pairs.of(encoder.encode_images(pictures), encoder.encode_texts(titles), numbers, titles)
@@ -200,6 +201,11 @@ def peers(view: View, seed: int) -> Iterable[Row]:
     for (arm, fit), n in product(PEERS.items(), SIZES):
         adapts = fit(view.train.first(n), view.validation)
         yield from ({"part": "ladder", "arm": arm, "pairs": n} | row for row in view.scores(adapts))
+    yield from look_up()
+
+
+def look_up() -> Iterable[Row]:
+    """By the words of titles."""
     frame = pd.DataFrame(metrics.evaluate(shortlist(*keywords(), 100), asked()[1]))[list(METRICS)]
     rows = adapters.by_kind(frame, [query.kind for query in asked()[0]]).round(5).reset_index()
     yield from ({"part": "ladder", "arm": "keywords in titles"} | row for row in rows.to_dict("records"))
@@ -437,13 +443,35 @@ def _future(of: Figures) -> Iterable[Judged]:
     )
 
 
-def main() -> None:
-    if results.up_to_date(__file__):
-        return
+def every() -> list[Row]:
+    """All rows of all encoders."""
     torch.set_num_threads(1)
-    rows = [row for seed in SEEDS for row in measure(seed)]
-    results.write(__file__, rows, claims(pd.DataFrame(rows)), run_names((MINI,)))
+    return [row for seed in SEEDS for row in measure(seed)]
 
+
+def sample() -> Iterator[Row]:
+    """What needs no training, and one short training run, by the encoder that is shipped."""
+    encoder, about = shipped(MINI)
+    n, seed = SIZES[0], about["seed"]
+    view, short = View.of(encoder, n), MAP.but(alpha=0.2, learning_rate=1e-3, pairs=n, seed=seed)
+    zero = {"part": "ladder", "arm": "zero-shot", "pairs": n}
+    run = {"part": "map", "alpha": short.alpha, "learning rate": short.learning_rate, "pairs": n}
+    rows = [*look_up(), *(zero | row for row in view.scores(ZeroShot()))]
+    rows += [run | row for row in view.scores(fit_all(view, [short])[0].adapter, kinds=False)]
+    for row in rows:
+        yield {"seed": seed} | {name: row[name] for name in row if name in SAMPLED}
+
+
+STUDY = Study(
+    __file__,
+    every,
+    sample,
+    dict.fromkeys(METRICS, 0.02),
+    claims,
+    lambda: results.checksums(run_names((MINI,))),
+    lambda row: run_name(MINI, row["seed"]),
+    SEEDS,
+)
 
 if __name__ == "__main__":
-    main()
+    STUDY.run()

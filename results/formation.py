@@ -6,36 +6,26 @@ types), where text and image can be compared item by item, and on the validation
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache
+from collections.abc import Sequence
+from itertools import product
 
-from _runs import MINIS, SEEDS, run_names, snapshots
+from _runs import MINIS, SEEDS, WORLDS, drawn, run_name, run_names, shipped, snapshots
 from torch import Tensor
 
 from geoclip_lite import geometry, metrics, relevance, results
-from geoclip_lite.datasets import clevr_like, shapes
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.mini import IMAGE_SIZE, load_mini
+from geoclip_lite.encoders.mini import load_mini
+from geoclip_lite.encoders.train import Recipe
+from geoclip_lite.results import Row, Study
 from geoclip_lite.retrieval import Gallery, shortlist
 from geoclip_lite.scenes import Scene
 
 NEIGHBOURS = 5
 
 
-@cache
-def drawn_scenes() -> dict[str, tuple[list[Scene], list[Scene]]]:
-    """Single objects and validation scenes of each world, drawn once for all checkpoints."""
-    worlds = (shapes, clevr_like)
-    return {w.NAME: tuple(map(drawn, (w.references(), w.validation_scenes()))) for w in worlds}
-
-
-def drawn(scenes: list[Scene]) -> list[Scene]:
-    """The same scenes, their pictures at hand."""
-    pictures = [scene.image(IMAGE_SIZE) for scene in scenes]
-    return [replace(s, draw=lambda size, kept=p: kept) for s, p in zip(scenes, pictures, strict=True)]
-
-
-def measure_world(encoder: DualEncoder, single: list[Scene], composed: list[Scene]) -> dict[str, float]:
+def measure_world(
+    encoder: DualEncoder, single: Sequence[Scene], composed: Sequence[Scene]
+) -> dict[str, float]:
     """How alike text space and image space are over single objects, and what retrieval makes of them."""
     texts, images = embed(encoder, single)
     values = {
@@ -52,7 +42,7 @@ def measure_world(encoder: DualEncoder, single: list[Scene], composed: list[Scen
     return values | {f"validation R@{k}": hits(texts, images, k) for k in (1, 10)}
 
 
-def embed(encoder: DualEncoder, scenes: list[Scene]) -> tuple[Tensor, Gallery]:
+def embed(encoder: DualEncoder, scenes: Sequence[Scene]) -> tuple[Tensor, Gallery]:
     """Captions as queries, pictures as gallery."""
     return encoder.encode_texts([scene.caption for scene in scenes]), Gallery.of_images(encoder, scenes)
 
@@ -63,26 +53,50 @@ def hits(texts: Tensor, images: Gallery, k: int) -> float:
     return float(metrics.hit_at(shortlist(texts, images, k), right, k).mean())
 
 
-def measure(encoder: DualEncoder, about: dict) -> list[dict]:
+def measure(encoder: DualEncoder, about: Row) -> list[Row]:
     """The rows of one checkpoint."""
     return [
-        about | {"world": world, "metric": metric, "value": value}
-        for world, (single, composed) in drawn_scenes().items()
-        for metric, value in measure_world(encoder, single, composed).items()
+        about | {"world": world.NAME, "metric": metric, "value": value}
+        for world in WORLDS
+        for metric, value in measure_world(
+            encoder, drawn(world, "references"), drawn(world, "validation_scenes")
+        ).items()
     ]
 
 
-def main() -> None:
-    if results.up_to_date(__file__):
-        return
+def every() -> list[Row]:
+    """The rows of all checkpoints."""
     rows = []
-    for mini in MINIS:
-        for seed in SEEDS:
-            for path in snapshots(mini, seed):
-                step = int(path.stem.removeprefix("step-"))
-                rows += measure(load_mini(path), {"encoder": mini, "seed": seed, "step": step})
-    results.write(__file__, rows, runs=run_names())
+    for mini, seed in product(MINIS, SEEDS):
+        for path in snapshots(mini, seed):
+            about = {"encoder": mini, "seed": seed, "step": int(path.stem.removeprefix("step-"))}
+            rows += measure(load_mini(path), about)
+    return rows
 
+
+def sample() -> list[Row]:
+    """The last checkpoint of the runs that are shipped."""
+    runs = map(shipped, MINIS)
+    return [row for encoder, about in runs for row in measure(encoder, about | {"step": last_step(about)})]
+
+
+def last_step(about: Row) -> int:
+    """Of a mini's training."""
+    return Recipe(about["encoder"], about["seed"]).steps
+
+
+def needs(row: Row) -> str:
+    """A snapshot; the last one is the run."""
+    run = run_name(row["encoder"], row["seed"])
+    return run if row["step"] == last_step(row) else f"{run}, step {row['step']}"
+
+
+def checkpoints() -> dict[str, str]:
+    """Of the finished runs."""
+    return results.checksums(run_names())
+
+
+STUDY = Study(__file__, every, sample, {"value": 0.02}, checkpoints=checkpoints, needs=needs, seeds=SEEDS)
 
 if __name__ == "__main__":
-    main()
+    STUDY.run()

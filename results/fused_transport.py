@@ -13,8 +13,8 @@ import numpy as np
 import ot
 import pandas as pd
 import torch
-from _runs import MINIS
-from _tables import Decided, Row, claims_of, over_seeds, record_every_run, rows_of, spread
+from _runs import MINIS, drawn
+from _tables import Decided, Row, claims_of, over_seeds, rows_of, spread, study_of_runs
 from torch import Tensor
 
 from geoclip_lite import composition, metrics, relevance, transport
@@ -89,19 +89,24 @@ def problems_of(pairs: object, objects: ObjectVectors) -> Problems:
 
 
 def reranking(
-    scenes: Sequence[Scene], captions: Tensor, images: Gallery, objects: ObjectVectors, about: Row
+    captions: Tensor,
+    images: Gallery,
+    objects: ObjectVectors,
+    about: Row,
+    alphas: Sequence[float] = (0, 0.25, 0.5, 0.75, 1),
 ) -> list[Row]:
     """R@1 over a shortlist, by alpha, with right annotations of the candidates and with errors."""
-    first, right = shortlist(captions, images, POOL), relevance.exact(scenes, scenes)
+    scenes, first = list(images.scenes), shortlist(captions, images, POOL)
+    right = relevance.exact(scenes, scenes)
     values = {"ceiling": metrics.hit_at(first, right, POOL).mean()}
     rng = np.random.default_rng(0)
     read = {"right": [s.objects for s in scenes], "errors": [misread(s.objects, rng) for s in scenes]}
     queries = PointSets.of([objects.of(scene) for scene in scenes])
-    vectors = objects.averages(clevr_like.references())
+    vectors = objects.averages(drawn(clevr_like, "references"))
     row_of = {thing: row for row, thing in enumerate(clevr_like.TYPES)}
     for annotation, seen in read.items():
         shown = PointSets.of([vectors[[row_of[thing] for thing in things]] for things in seen])
-        for alpha in (0, 0.25, 0.5, 0.75, 1):
+        for alpha in alphas:
             solved = transport.solve_shortlist(queries, shown, first.indices, alpha=alpha, progress=False)
             costs = solved.values.view_as(first.scores).round(decimals=DIGITS)
             found = first.rescored(-costs, "FGW", oracle=True)
@@ -127,16 +132,32 @@ def misread(things: Sequence[SceneObject], rng: np.random.Generator) -> list[Sce
 
 def measure(encoder: DualEncoder, about: Row) -> list[Row]:
     """All rows of one training run."""
-    scenes, types = clevr_like.evaluation_scenes(), clevr_like.references()
-    objects = ObjectVectors([*types, *scenes], partial(encode_with_templates, encoder))
-    images = Gallery.of_images(encoder, scenes)
-    captions = encoder.encode_texts([scene.caption for scene in scenes])
+    captions, images, objects = seen_by(encoder)
     about = about | {"world": clevr_like.NAME}
     return [
-        *iterations(scenes, objects, about),
-        *softness(scenes, objects, about),
-        *layout(scenes, objects, about),
-        *reranking(scenes, captions, images, objects, about),
+        *iterations(images.scenes, objects, about),
+        *softness(images.scenes, objects, about),
+        *layout(images.scenes, objects, about),
+        *reranking(captions, images, objects, about),
+    ]
+
+
+def seen_by(encoder: DualEncoder) -> tuple[Tensor, Gallery, ObjectVectors]:
+    """Captions, pictures and phrases."""
+    scenes, types = drawn(clevr_like, "evaluation_scenes"), drawn(clevr_like, "references")
+    objects = ObjectVectors([*types, *scenes], partial(encode_with_templates, encoder))
+    captions = encoder.encode_texts([scene.caption for scene in scenes])
+    return captions, Gallery.of_images(encoder, scenes), objects
+
+
+def sample(encoder: DualEncoder, about: Row) -> list[Row]:
+    """Soft plans, scrambled layouts, and reranking at one alpha."""
+    captions, images, objects = seen_by(encoder)
+    about = about | {"world": clevr_like.NAME}
+    return [
+        *softness(images.scenes, objects, about),
+        *layout(images.scenes, objects, about),
+        *reranking(captions, images, objects, about, alphas=(0.5,)),
     ]
 
 
@@ -189,6 +210,8 @@ def decide(table: pd.DataFrame) -> Decided:
     ]
 
 
+STUDY = study_of_runs(__file__, measure, sample, claims, {"value": 0.01})
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    record_every_run(__file__, measure, claims)
+    STUDY.run()

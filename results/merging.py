@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
-from _runs import WORLDS
-from _tables import Decided, Row, claims_of, over_seeds, record_every_run, rows_of, spread
+from _runs import WORLDS, drawn
+from _tables import Decided, Row, claims_of, over_seeds, rows_of, spread, study_of_runs
 from torch import Tensor
 
 from geoclip_lite import composition, metrics, relevance
 from geoclip_lite.composition import ObjectVectors
+from geoclip_lite.datasets import clevr_like
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.templates import encode_with_templates
 from geoclip_lite.results import Claim
@@ -114,20 +116,33 @@ def summary(changes: pd.DataFrame) -> dict[str, float]:
 # --- all of it ------------------------------------------------------------------------------------
 
 
+def seen_by(encoder: DualEncoder, world: ModuleType) -> tuple[Tensor, ObjectVectors, Gallery, Gallery]:
+    """Captions, phrases, pictures of single objects and of scenes."""
+    single, scenes = drawn(world, "references"), drawn(world, "evaluation_scenes")
+    captions = encoder.encode_texts([scene.caption for scene in scenes])
+    objects = ObjectVectors([*single, *scenes], partial(encode_with_templates, encoder))
+    return captions, objects, *(Gallery.of_images(encoder, some) for some in (single, scenes))
+
+
 def measure(encoder: DualEncoder, about: Row) -> list[Row]:
     """All rows of one encoder."""
     rows = []
-    encode = partial(encode_with_templates, encoder)
     for world in WORLDS:
         here = about | {"world": world.NAME}
-        single, scenes = world.references(), world.evaluation_scenes()
-        references, images = (Gallery.of_images(encoder, s) for s in (single, scenes))
-        captions = encoder.encode_texts([scene.caption for scene in scenes])
-        objects = ObjectVectors([*single, *scenes], encode)
+        captions, objects, references, images = seen_by(encoder, world)
         rows += objects_alone(objects, references, images, here | {"experiment": "objects alone"})
         rows += merging(captions, objects, images, here | {"experiment": "merging"})
-        rows += interference(captions, objects, scenes, references, here | {"experiment": "interference"})
+        experiment = here | {"experiment": "interference"}
+        rows += interference(captions, objects, images.scenes, references, experiment)
     return rows
+
+
+def sample(encoder: DualEncoder, about: Row) -> list[Row]:
+    """Objects alone and every merge, in the CLEVR-like world."""
+    captions, objects, references, images = seen_by(encoder, clevr_like)
+    here = about | {"world": clevr_like.NAME}
+    alone = objects_alone(objects, references, images, here | {"experiment": "objects alone"})
+    return alone + merging(captions, objects, images, here | {"experiment": "merging"})
 
 
 # --- claims ---------------------------------------------------------------------------------------
@@ -222,5 +237,7 @@ def _interference(table: pd.DataFrame) -> Decided:
     ]
 
 
+STUDY = study_of_runs(__file__, measure, sample, claims, {"value": 0.01})
+
 if __name__ == "__main__":
-    record_every_run(__file__, measure, claims)
+    STUDY.run()

@@ -7,31 +7,33 @@ compositions), the 1,000 CLEVR-like scenes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
-from _runs import MINIS, SEEDS, run_names, trained
+from _runs import MINIS, SEEDS, drawn, run_names, shipped, trained
 
 from geoclip_lite import composition, metrics, relevance, results
 from geoclip_lite.datasets import clevr_like, shapes
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.mini import load_mini
-from geoclip_lite.results import Claim
+from geoclip_lite.results import Claim, Study
 from geoclip_lite.retrieval import Gallery, Ranking, bag_ranking, shortlist
 from geoclip_lite.scenes import Scene
 
 PAPER = "Prakash et al. (2026)"
 CHAPTER = "01_pointwise_retrieval"
+SMALL = ("42 primitives", "96 object types", "CLEVR-like, 1,000")  # sets that take seconds
 
 
-def sets() -> dict[str, list[Scene]]:
+def sets() -> dict[str, Sequence[Scene]]:
     """The evaluation sets by name."""
     return {
-        "42 primitives": shapes.references(),
-        "96 object types": clevr_like.references(),
-        "Shapes, 2,430": shapes.evaluation_scenes(),
+        "42 primitives": drawn(shapes, "references"),
+        "96 object types": drawn(clevr_like, "references"),
+        "Shapes, 2,430": drawn(shapes, "evaluation_scenes"),
         "Shapes, 13,244": shapes.compositions(),
-        "CLEVR-like, 1,000": clevr_like.evaluation_scenes(),
+        "CLEVR-like, 1,000": drawn(clevr_like, "evaluation_scenes"),
     }
 
 
@@ -101,10 +103,12 @@ def measure(encoder: DualEncoder, about: dict, names: Sequence[str] | None = Non
     return rows
 
 
-def ceilings() -> list[dict]:
+def ceilings(names: Sequence[str] | None = None) -> list[dict]:
     """Retrievers that know every word of an image, or every colour, but not what belongs together."""
     rows = []
     for name, scenes in sets().items():
+        if names and name not in names:
+            continue
         slots = list(scenes[0].objects[0].slots)
         for known in (slots, ["colour"]):
             # The right image is in the first group of ties, of at most 216 images: a thousand are enough.
@@ -129,9 +133,8 @@ def percent(values: pd.Series) -> str:
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
-def claims(rows: list[dict]) -> list[Claim]:
+def claims(table: pd.DataFrame) -> list[Claim]:
     """Verdicts on the statements that pointwise retrieval can decide here."""
-    table = pd.DataFrame(rows)
     return [*_counts(), *_compositions(table), *_local(table)]
 
 
@@ -191,15 +194,28 @@ def _local(table: pd.DataFrame) -> list[Claim]:
     return found
 
 
-def main() -> None:
-    if results.up_to_date(__file__):
-        return
+def every() -> list[dict]:
+    """Ceilings, and every run."""
     rows = ceilings()
-    for diet in MINIS:
-        for seed in SEEDS:
-            rows += measure(load_mini(trained(diet, seed)), {"encoder": diet, "seed": seed})
-    results.write(__file__, rows, claims(rows), run_names())
+    for diet, seed in product(MINIS, SEEDS):
+        rows += measure(load_mini(trained(diet, seed)), {"encoder": diet, "seed": seed})
+    return rows
 
+
+def sample() -> list[dict]:
+    """Single objects and the CLEVR-like scenes by a run that is shipped, and what words alone find."""
+    return ceilings(SMALL[:1]) + measure(*shipped(MINIS[-1]), SMALL)
+
+
+STUDY = Study(
+    __file__,
+    every,
+    sample,
+    {"value": 0.005, "low": 0.01, "high": 0.01},
+    claims,
+    lambda: results.checksums(run_names()),
+    seeds=SEEDS,
+)
 
 if __name__ == "__main__":
-    main()
+    STUDY.run()

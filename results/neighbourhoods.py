@@ -6,16 +6,19 @@ bank all of it is transductive; with held-out captions it is not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
+from types import ModuleType
 
 import pandas as pd
 import torch
-from _runs import MINIS, WORLDS
-from _tables import Decided, Row, claims_of, over_seeds, record_every_run, rows_of, spread
+from _runs import MINIS, WORLDS, drawn
+from _tables import Decided, Row, claims_of, over_seeds, rows_of, spread, study_of_runs
 
 from geoclip_lite import mappers, metrics, relevance
 from geoclip_lite import neighbourhood as nb
+from geoclip_lite.datasets import clevr_like
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.neighbourhood import TextBank
 from geoclip_lite.results import Claim
@@ -37,21 +40,46 @@ def measure(encoder: DualEncoder, about: Row) -> list[Row]:
     """All rows of one training run: the plain space first, then after a ridge map fitted on other scenes."""
     rows = []
     for world in WORLDS:
-        scenes, others = world.evaluation_scenes()[:QUERIES], world.validation_scenes()[:QUERIES]
-        images, seen = (Gallery.of_images(encoder, some).vectors for some in (scenes, others))
-        texts, held_out = (encoder.encode_texts([s.caption for s in some]) for some in (scenes, others))
-        right = relevance.exact(scenes, scenes)
+        texts, images, held_out, seen, right = seen_by(encoder, world)
         ridge = mappers.ridge(held_out, seen)
         for space, move in (("plain", lambda x: x), ("ridge", ridge)):
             banks = (TextBank(move(texts), in_sample=True), TextBank(move(held_out), in_sample=False))
             where = about | {"world": world.NAME, "space": space}
-            for method, ranking in rankings(move(texts), images, *banks):
-                reach = [k for k in KS if k <= ranking.k]
-                figures = {f"R@{k}": metrics.hit_at(ranking, right, k).mean() for k in reach}
-                flags = {"method": method, "transductive": ranking.transductive, "oracle": ranking.oracle}
-                rows += rows_of(figures, where | flags)
+            rows += recalls(rankings(move(texts), images, *banks), right, where)
             rows += rows_of(disagreements(move(texts), images, banks[0], right), where | {"method": "App. D"})
     return rows
+
+
+def seen_by(encoder: DualEncoder, world: ModuleType) -> tuple[torch.Tensor, ...]:
+    """Texts and images of the test, texts and images of other scenes, and which image answers which text."""
+    scenes, others = drawn(world, "evaluation_scenes")[:QUERIES], drawn(world, "validation_scenes")[:QUERIES]
+    images, seen = (Gallery.of_images(encoder, some).vectors for some in (scenes, others))
+    texts, held_out = (encoder.encode_texts([s.caption for s in some]) for some in (scenes, others))
+    return texts, images, held_out, seen, relevance.exact(scenes, scenes)
+
+
+def recalls(named: Named, right: torch.Tensor, about: Row) -> list[Row]:
+    """Recall of each ranking, and what it has read."""
+    rows = []
+    for method, ranking in named:
+        reach = [k for k in KS if k <= ranking.k]
+        figures = {f"R@{k}": metrics.hit_at(ranking, right, k).mean() for k in reach}
+        flags = {"method": method, "transductive": ranking.transductive, "oracle": ranking.oracle}
+        rows += rows_of(figures, about | flags)
+    return rows
+
+
+def sample(encoder: DualEncoder, about: Row) -> list[Row]:
+    """Ten texts against ten pictures, and every rescaling with either bank, in the plain CLEVR-like world."""
+    texts, images, held_out, _, right = seen_by(encoder, clevr_like)
+    own, other = TextBank(texts, in_sample=True), TextBank(held_out, in_sample=False)
+    first, every = shortlist(texts, images, POOL), shortlist(texts, images, len(images))
+    here = about | {"world": clevr_like.NAME, "space": "plain"}
+    named = chain(
+        squares(first, texts, images, own, torch.arange(len(texts)), (10,)),
+        rescaled(every, images, own, other),
+    )
+    return recalls(named, right, here)
 
 
 def rankings(texts: Texts, images: torch.Tensor, own: TextBank, other: TextBank) -> Named:
@@ -62,6 +90,14 @@ def rankings(texts: Texts, images: torch.Tensor, own: TextBank, other: TextBank)
     beside = nb.neighbourhoods(first, texts, other, images, FEW)
     yield f"assignment, {FEW} x {POOL}, held-out", nb.match(first, texts, images, other, beside)
     every = shortlist(texts, images, len(images))
+    yield from rescaled(every, images, own, other)
+    softmax = nb.rescale(every, nb.inverted_softmax(other, images, beta=BETA), other, "")
+    yield "QB-Norm, held-out", nb.dynamic(every, softmax, other, images)
+    yield "global assignment", nb.global_assignment(texts, images)
+
+
+def rescaled(every: Ranking, images: torch.Tensor, own: TextBank, other: TextBank) -> Named:
+    """Scores less what other texts claim of each picture, with either bank."""
     for bank, suffix in ((own, ""), (other, ", held-out")):
         for name, bias in (
             ("CSLS", nb.csls),
@@ -71,19 +107,23 @@ def rankings(texts: Texts, images: torch.Tensor, own: TextBank, other: TextBank)
             ("Sinkhorn", partial(nb.sinkhorn, beta=BETA)),
         ):
             yield name + suffix, nb.rescale(every, bias(bank, images), bank, name)
-    softmax = nb.rescale(every, nb.inverted_softmax(other, images, beta=BETA), other, "")
-    yield "QB-Norm, held-out", nb.dynamic(every, softmax, other, images)
-    yield "global assignment", nb.global_assignment(texts, images)
 
 
-def local(first: Ranking, texts: Texts, images: torch.Tensor, bank: TextBank, own: torch.Tensor) -> Named:
-    """Neighbourhoods of several shapes and rules, with the test's own captions; and the leak."""
-    for k in SQUARES:
+def squares(
+    first: Ranking, texts: Texts, images: torch.Tensor, bank: TextBank, own: torch.Tensor, ks: Sequence[int]
+) -> Named:
+    """As many of the test's own captions as pictures, by either matcher."""
+    for k in ks:
         nearest = first.top(k)
         beside = nb.neighbourhoods(nearest, texts, bank, images, k, "text-text", own)
         for matcher in nb.MATCHERS:
             found = nb.match(nearest, texts, images, bank, beside, matcher=matcher)
             yield f"{matcher}, {k} x {k}", found
+
+
+def local(first: Ranking, texts: Texts, images: torch.Tensor, bank: TextBank, own: torch.Tensor) -> Named:
+    """Neighbourhoods of several shapes and rules, with the test's own captions; and the leak."""
+    yield from squares(first, texts, images, bank, own, SQUARES)
     for rule in ("text-text", "reverse"):
         beside = nb.neighbourhoods(first, texts, bank, images, FEW, rule, own)
         for matcher in nb.MATCHERS:
@@ -188,5 +228,7 @@ def decide(table: pd.DataFrame) -> Decided:
     ]
 
 
+STUDY = study_of_runs(__file__, measure, sample, claims, {"value": 0.01})
+
 if __name__ == "__main__":
-    record_every_run(__file__, measure, claims)
+    STUDY.run()

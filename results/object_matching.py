@@ -12,12 +12,13 @@ from types import ModuleType
 
 import pandas as pd
 import torch
-from _runs import MINIS, WORLDS
-from _tables import Decided, Row, claims_of, over_seeds, record_every_run, rows_of, spread
+from _runs import MINIS, WORLDS, drawn
+from _tables import Decided, Row, claims_of, over_seeds, rows_of, spread, study_of_runs
 from torch import Tensor
 
 from geoclip_lite import metrics, objects, relevance
 from geoclip_lite.composition import ObjectVectors
+from geoclip_lite.datasets import clevr_like
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.templates import encode_with_templates
 from geoclip_lite.results import Claim
@@ -37,21 +38,31 @@ def measure(encoder: DualEncoder, about: Row) -> list[Row]:
     """All rows of one training run."""
     rows = []
     for world in WORLDS:
-        scenes = world.evaluation_scenes()[:QUERIES]
-        vectors = ObjectVectors(scenes, partial(encode_with_templates, encoder))
-        images = Gallery.of_images(encoder, scenes)
-        for named, count in NAMED.items():
-            setting = about | {"world": world.NAME, "named": named}
-            rows += measure_queries(encoder, world, vectors, images, count, setting)
+        vectors, images = seen_by(encoder, world)
+        for named in NAMED:
+            rows += measure_queries(encoder, world, vectors, images, named, about | {"world": world.NAME})
     return rows
 
 
+def seen_by(encoder: DualEncoder, world: ModuleType) -> tuple[ObjectVectors, Gallery]:
+    """Phrases and pictures."""
+    scenes = drawn(world, "evaluation_scenes")[:QUERIES]
+    vectors = ObjectVectors(scenes, partial(encode_with_templates, encoder))
+    return vectors, Gallery.of_images(encoder, scenes)
+
+
+def sample(encoder: DualEncoder, about: Row) -> list[Row]:
+    """Queries that name two objects of a CLEVR-like scene."""
+    vectors, images = seen_by(encoder, clevr_like)
+    return measure_queries(encoder, clevr_like, vectors, images, "two", about | {"world": clevr_like.NAME})
+
+
 def measure_queries(
-    encoder: DualEncoder, world: ModuleType, vectors: ObjectVectors, images: Gallery, count: int, about: Row
+    encoder: DualEncoder, world: ModuleType, vectors: ObjectVectors, images: Gallery, named: str, about: Row
 ) -> list[Row]:
     """Recall, ties and the ceiling of every way to rank one kind of query."""
     scenes = list(images.scenes)
-    queries = objects.partial_queries(scenes, count, world.describe)
+    queries, about = objects.partial_queries(scenes, NAMED[named], world.describe), about | {"named": named}
     right = relevance.contains(queries, scenes)
     first = shortlist(encoder.encode_texts([query.caption for query in queries]), images, POOL)
     rankings = {
@@ -188,5 +199,7 @@ def decide(table: pd.DataFrame) -> Decided:
     ]
 
 
+STUDY = study_of_runs(__file__, measure, sample, claims, {"value": 0.01})
+
 if __name__ == "__main__":
-    record_every_run(__file__, measure, claims)
+    STUDY.run()

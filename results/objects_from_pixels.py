@@ -6,18 +6,19 @@ measured beside it. Nothing below reads an annotation of a candidate but the rel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
 
 import pandas as pd
 import torch
-from _runs import MINIS, WORLDS
-from _tables import Decided, Row, claims_of, over_seeds, record_every_run, rows_of, spread
+from _runs import MINIS, WORLDS, drawn
+from _tables import Decided, Row, claims_of, over_seeds, rows_of, spread, study_of_runs
 from torch import Tensor
 
 from geoclip_lite import metrics, regions, relevance
+from geoclip_lite.datasets import clevr_like
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.templates import encode_with_templates
 from geoclip_lite.regions import Centring, RegionIndex, Regions
@@ -50,7 +51,7 @@ class Search:
     """Queries, pictures and first stages of one set of scenes, ready to be matched in any way."""
 
     encoder: DualEncoder
-    scenes: list[Scene]
+    scenes: Sequence[Scene]
     pictures: list
     images: Gallery
     captions: Tensor
@@ -58,7 +59,7 @@ class Search:
     right: Tensor
 
     @classmethod
-    def over(cls, encoder: DualEncoder, scenes: list[Scene]) -> Search:
+    def over(cls, encoder: DualEncoder, scenes: Sequence[Scene]) -> Search:
         """Encodes what does not depend on the configuration."""
         captions = [scene.caption for scene in scenes]
         return cls(
@@ -122,13 +123,13 @@ def centred_sides(phrases: PointSets, shown: Regions, centring: Centring | None)
 
 def measure(encoder: DualEncoder, about: Row) -> list[Row]:
     """All rows of one training run."""
-    held_out = {w.NAME: Search.over(encoder, w.validation_scenes()[:VALIDATION]) for w in WORLDS}
+    held_out = {w.NAME: Search.over(encoder, drawn(w, "validation_scenes")[:VALIDATION]) for w in WORLDS}
     scores = pd.DataFrame({name: dict(validated(search)) for name, search in held_out.items()})
     both = scores.mean(axis=1).idxmax()
     chosen = asdict(both) | {"matcher": both.matcher == "assignment"}
     rows = rows_of(chosen, about | {"stage": "chosen", "world": "both"})
     for world in WORLDS:
-        search = Search.over(encoder, world.evaluation_scenes())
+        search = Search.over(encoder, drawn(world, "evaluation_scenes"))
         sides = partial(both_sides, search, held_out[world.NAME])
         where = about | {"world": world.NAME}
         rows += measure_stages(search, *sides(both, windows), both, where)
@@ -194,6 +195,15 @@ def reranked(first: Ranking, asked: PointSets, gallery: Regions, chosen: Configu
     return regions.mix(regions.rerank(first, asked, gallery, chosen.matcher), first, chosen.weight)
 
 
+def sample(encoder: DualEncoder, about: Row) -> list[Row]:
+    """The stages in the CLEVR-like world, with the configuration that the whole measurement chose."""
+    chosen = Configuration(refine=4, window=3, centred=True, matcher="max-sim", weight=0.3)
+    search = Search.over(encoder, drawn(clevr_like, "evaluation_scenes"))
+    held_out = Search.over(encoder, drawn(clevr_like, "validation_scenes")[:VALIDATION])
+    sides = both_sides(search, held_out, chosen, windows)
+    return measure_stages(search, *sides, chosen, about | {"world": clevr_like.NAME})
+
+
 # --- statements -----------------------------------------------------------------------------------
 
 
@@ -232,5 +242,7 @@ def decide(table: pd.DataFrame) -> Decided:
     ]
 
 
+STUDY = study_of_runs(__file__, measure, sample, claims, {"value": 0.01})
+
 if __name__ == "__main__":
-    record_every_run(__file__, measure, claims)
+    STUDY.run()

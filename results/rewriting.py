@@ -23,13 +23,13 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from _runs import SEEDS, run_names, trained
+from _runs import SEEDS, run_name, run_names, shipped, trained
 from _tables import Row, spread
 
 from geoclip_lite import metrics, results
 from geoclip_lite.encoders.mini import MiniClip, load_mini
 from geoclip_lite.files import sha256, write_atomically
-from geoclip_lite.results import Claim
+from geoclip_lite.results import Claim, Study
 from geoclip_lite.rewriting import baselines, evaluation, grpo
 from geoclip_lite.rewriting.corpus import Corpus, embed
 from geoclip_lite.rewriting.policy import Policy, load_policy
@@ -106,8 +106,9 @@ def start(prior: str, seed: int) -> Policy:
 
 @cache
 def code_digest() -> str:
-    """Of all that a cell is computed with, but for this script."""
-    return results.digest(results.dependencies(Path(baselines.__file__)))
+    """Of the package: a cell from before a change of it is not gone on with."""
+    files = sorted(Path(results.__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def cached(about: Cell, make: Callable[[], dict]) -> dict:
@@ -393,10 +394,8 @@ def starts() -> Iterable[Row]:
 class Figures:
     """Looks figures up: one number a seed."""
 
-    def __init__(self, rows: list[Row]):
-        self.methods, self.gains = (
-            pd.DataFrame([row for row in rows if row["part"] == part]) for part in ("method", "gain")
-        )
+    def __init__(self, table: pd.DataFrame):
+        self.methods, self.gains = (table[table.part == part] for part in ("method", "gain"))
 
     def __call__(self, metric: str, method: str, name: str, prior: str | None, kinds=SHIFTED) -> pd.Series:
         """Mean over kinds of queries."""
@@ -428,9 +427,9 @@ def better(gain: pd.DataFrame) -> bool:
     return bool((gain.low > 0).all())
 
 
-def claims(rows: list[Row]) -> list[Claim]:
+def claims(table: pd.DataFrame) -> list[Claim]:
     """What GRAPE says, and what its critics ask for."""
-    of = Figures(rows)
+    of = Figures(table)
     decided = [*_recall(of), *_inflation(of), *_peers(of)]
     found = [
         Claim(text, source, said, measured, "shows" if holds else "differs", CHAPTER)
@@ -553,15 +552,43 @@ def is_kept(row: Row) -> bool:
     return shown and (row["part"] != "log" or row["seed"] == SEEDS[0])
 
 
-def main() -> None:
-    if results.up_to_date(__file__):
-        return
+def every() -> list[Row]:
+    """All that a record keeps."""
     torch.set_num_threads(1)
     found = {key: compute() for key, compute in cells().items()}
     measured = [row for cell in found.values() for row in cell["rows"] if is_kept(row)]
-    rows = [*starts(), *measured, *gains(found), *costs()]
-    results.write(__file__, rows, claims(rows), run_names(RETRIEVERS))
+    return [*starts(), *measured, *gains(found), *costs()]
 
+
+def sample() -> Iterable[Row]:
+    """Long queries by the retriever that is shipped, and the policy that is shipped, before reinforcement."""
+    encoder, about = shipped(RETRIEVERS[0])
+    labels = {"part": "method", "retriever": encoder.name, "seed": about["seed"]}
+    corpus = Corpus.of(encoder, held_out_set("long"))
+    for method, write in UNTRAINED.items():
+        found = evaluation.outcomes(corpus, write(corpus)).mean()
+        yield labels | {"method": method, "kind": "long"} | found[list(TOLERANCE)].to_dict()
+    found = evaluation.outcomes(corpus, load_policy().greedy(corpus.asked.texts)).mean()
+    first = labels | {"seed": SEEDS[0], "start": "good", "method": BEFORE, "kind": "long"}
+    yield first | found[["faithful", "generic"]].to_dict()  # which do not depend on the retriever
+
+
+def needs(row: Row) -> str | None:
+    """A retriever's run. A policy is none: it is trained with one, and the first one is shipped."""
+    return run_name(row["retriever"], row["seed"]) if "retriever" in row else None
+
+
+TOLERANCE = {"R@10": 0.01, "right": 0.01, "all": 0.01, "faithful": 0.01, "generic": 0.01}
+STUDY = Study(
+    __file__,
+    every,
+    sample,
+    TOLERANCE,
+    claims,
+    lambda: results.checksums(run_names(RETRIEVERS)),
+    needs,
+    SEEDS,
+)
 
 if __name__ == "__main__":
-    main()
+    STUDY.run()

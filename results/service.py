@@ -7,13 +7,26 @@ it on a quiet one. All lies in a temporary folder that is deleted. Takes fourtee
 from __future__ import annotations
 
 import tempfile
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
-from _tables import Row
+from starlette.testclient import TestClient
 
-from geoclip_lite import results
-from geoclip_lite.service import trials
+from geoclip_lite.answers import Answer
+from geoclip_lite.datasets import shapes
+from geoclip_lite.encoders import shipped
+from geoclip_lite.pipeline import Pipeline
+from geoclip_lite.results import Row, Study
+from geoclip_lite.scenes import Scene
+from geoclip_lite.service import sources, trials
+from geoclip_lite.service.app import create_app
+from geoclip_lite.service.limits import Limits
 from geoclip_lite.service.load import descriptions, drive, mixed
 from geoclip_lite.service.trials import Running
 
@@ -23,6 +36,8 @@ SECONDS, WARM = 20.0, 5.0  # of each load, and before the first, not counted
 SOAK, SOAKERS = 600.0, 4  # seconds, clients
 AWAY = 3.0  # seconds without a store
 KILLS = (0.7, 1.3, 1.9, 2.5, 3.1)  # seconds after the first picture was sent
+WORKERS, WAITING, BURST, SENT = 2, 3, 8, 10  # of the sample: searches, and pictures sent in
+ROOM, PATIENCE = WORKERS + WAITING, 30.0  # seconds
 
 
 def loads(service: Running) -> Iterator[Row]:
@@ -91,5 +106,54 @@ def measured() -> Iterator[Row]:
         yield from killed(folder / "crash")
 
 
-if __name__ == "__main__" and not results.up_to_date(__file__):
-    results.write(__file__, list(measured()))
+def sample() -> Iterator[Row]:
+    """In this process: how many of a burst find a place, and whether what was sent in is found."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, *_ = trials.small_gallery(Path(name))
+        collection = sources.of_folder(Path(folder), [ENCODER], str(Path(name) / "index"))
+        app = create_app(collection, Limits(workers=WORKERS, waiting=WAITING), writable=True)
+        with TestClient(app) as client:
+            statuses = burst(client, collection.pipelines[ENCODER])
+            for status in (200, 429):
+                yield {"part": "sample", "what": f"of a burst, {status}", "value": statuses[status]}
+            found = sum(is_found(client, scene) for scene in shapes.compositions()[:SENT])
+            yield {"part": "sample", "what": "sent in and found", "value": found}
+
+
+def burst(client: TestClient, pipeline: Pipeline) -> Counter[int]:
+    """Statuses of searches that all arrive before the first is answered."""
+    search, answering = pipeline.search, threading.Event()
+
+    def held(*asked: object, **wishes: object) -> Answer:
+        answering.wait(PATIENCE)
+        return search(*asked, **wishes)
+
+    with patch.object(pipeline, "search", held), ThreadPoolExecutor(BURST) as pool:
+        ask = partial(client.post, "/api/search", json={"query": "red circle", "k": 1})
+        asked, began = [pool.submit(ask) for _ in range(BURST)], time.monotonic()
+        while sum(one.done() for one in asked) < BURST - ROOM and time.monotonic() - began < PATIENCE:
+            time.sleep(0.01)
+        answering.set()
+        return Counter(one.result().status_code for one in asked)
+
+
+def is_found(client: TestClient, scene: Scene) -> bool:
+    """Sends a picture in, and asks for it by itself."""
+    sent = trials.sending(scene)
+    kind = {"content-type": sent.kind}
+    client.put(sent.path, content=sent.body, headers=kind).raise_for_status()
+    answer = client.post("/api/search-by-picture?k=1", content=sent.body, headers=kind).json()
+    return answer["results"][0]["id"] == scene.image_id
+
+
+STUDY = Study(
+    __file__,
+    measured,
+    sample,
+    {"value": 0},
+    checkpoints=lambda: {ENCODER: shipped()[ENCODER]},
+    seeds=tuple(range(len(KILLS))),
+)
+
+if __name__ == "__main__":
+    STUDY.run()

@@ -8,24 +8,26 @@ is judged by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import product
 from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import torch
-from _runs import MINIS, SEEDS, WORLDS, run_names, snapshots, trained
+from _runs import MINIS, SEEDS, WORLDS, drawn, run_name, run_names, shipped, snapshots, trained
 from _tables import Decided, Row, claims_of, spread
 from torch import Tensor
 
 from geoclip_lite import mappers, metrics, relevance, results, steering
 from geoclip_lite.datasets import shapes, things
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.mini import IMAGE_SIZE, load_mini
+from geoclip_lite.encoders.mini import load_mini
 from geoclip_lite.encoders.templates import encode_with_templates
-from geoclip_lite.results import Claim
+from geoclip_lite.encoders.train import Recipe
+from geoclip_lite.results import Claim, Study
 from geoclip_lite.retrieval import Gallery, unit_rows
 from geoclip_lite.scenes import Scene
 from geoclip_lite.steering import Case
@@ -143,23 +145,10 @@ class View:
         return replace(self, encode=lambda t: mapped(self.encode(t)), captions=mapped(self.captions))
 
 
-@cache
-def pictures(world: ModuleType) -> tuple[list[Scene], list[Scene], list[Scene]]:
-    """References, evaluation and validation scenes of a world, drawn once."""
-    return tuple(
-        [_drawn(scene) for scene in scenes]
-        for scenes in (world.references(), world.evaluation_scenes(), world.validation_scenes())
-    )
-
-
-def _drawn(scene: Scene) -> Scene:
-    picture = scene.image(IMAGE_SIZE)
-    return replace(scene, draw=lambda size: picture)
-
-
 def seen_by(encoder: DualEncoder, world: ModuleType) -> View:
     """Everything of a world, encoded."""
-    types, images, others = (Gallery.of_images(encoder, scenes) for scenes in pictures(world))
+    kinds = ("references", "evaluation_scenes", "validation_scenes")
+    types, images, others = (Gallery.of_images(encoder, drawn(world, kind)) for kind in kinds)
     captions = (encoder.encode_texts([s.caption for s in g.scenes]) for g in (images, others))
     templates = TEMPLATES if world is things else None
     encode = partial(encode_with_templates, encoder, templates=templates)
@@ -348,12 +337,17 @@ def forget() -> None:
 # --- locality: which neighbours move --------------------------------------------------------------
 
 
-def locality(view: View, about: Row) -> list[Row]:
+def locality(
+    view: View,
+    about: Row,
+    ways: Sequence[str] = ("text", "neighbourhood", "random"),
+    strengths: Sequence[float] = (0.1, 0.3),
+) -> list[Row]:
     """By the rank that a picture had: how far its cosine and its rank move, and how many leave the top 10."""
     rows = []
-    for way in ("text", "neighbourhood", "random"):
+    for way in ways:
         one = tasks(view, pairs(view, "noun"), WAYS[way])
-        for strength in (0.1, 0.3):
+        for strength in strengths:
             before = one.queries @ one.gallery.vectors.T
             after = steering.steer(one.queries, one.directions, strength) @ one.gallery.vectors.T
             here = about | {"experiment": "locality", "way": way, "strength": strength}
@@ -460,10 +454,9 @@ THING_WAYS = {"own noun": own_noun, "other nouns": other_nouns, "other nouns' pi
 def thing_sweeps(view: View, about: Row, names: Sequence[str] = tuple(THING_WAYS)) -> list[Row]:
     """Both starts, every kind of direction."""
     rows = []
-    for start in ("source", "silent"):
-        for way in names:
-            here = about | {"experiment": "things", "slot": start, "way": way}
-            rows += thing_tasks(view, THING_WAYS[way], start).figures(FAR_STRENGTHS, here)
+    for start, way in product(("source", "silent"), names):
+        here = about | {"experiment": "things", "slot": start, "way": way}
+        rows += thing_tasks(view, THING_WAYS[way], start).figures(FAR_STRENGTHS, here)
     return rows
 
 
@@ -648,13 +641,40 @@ def _things(table: pd.DataFrame) -> Decided:
     ]
 
 
-def main() -> None:
-    if results.up_to_date(__file__):
-        return
-    rows = [row for mini in MINIS for seed in SEEDS for row in measure(mini, seed)]
-    rows += [row for seed in SEEDS for row in measure_things(seed)]
-    results.write(__file__, rows, claims(pd.DataFrame(rows)), run_names((*MINIS, "mini-things")))
+def every() -> list[Row]:
+    """All runs."""
+    rows = [row for mini, seed in product(MINIS, SEEDS) for row in measure(mini, seed)]
+    return rows + [row for seed in SEEDS for row in measure_things(seed)]
 
+
+def sample() -> Iterator[Row]:
+    """Pentagon and hexagon steered to each other, and how far which neighbours of captions move."""
+    encoder, about = shipped("mini-pairs")
+    view, about = seen_by(encoder, shapes), about | {"world": shapes.NAME}
+    for way in ("text", "neighbourhood"):
+        labels = about | {"experiment": "ways", "slot": "pentagon, hexagon", "way": way}
+        yield from tasks(view, PENTAGONS, WAYS[way]).figures((0.0, 0.3, 0.8), labels)
+    yield from locality(view, about, ("text",), (0.3,))
+
+
+def needs(row: Row) -> str:
+    """A run, or a snapshot of one."""
+    run = run_name(row["encoder"], row["seed"])
+    return run if row.get("step") in (None, Recipe(row["encoder"], row["seed"]).steps) else f"{run}, earlier"
+
+
+RECALLS = ("R@1", "R@10", "hit@10", "target@10", "kept@10")
+TOLERANCE = dict.fromkeys(RECALLS, 0.01) | {"nDCG@10": 0.01, "cosine": 0.001, "ranks": 1.0, "stay": 0.01}
+STUDY = Study(
+    __file__,
+    every,
+    sample,
+    TOLERANCE,
+    claims,
+    lambda: results.checksums(run_names((*MINIS, "mini-things"))),
+    needs,
+    SEEDS,
+)
 
 if __name__ == "__main__":
-    main()
+    STUDY.run()

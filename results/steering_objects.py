@@ -16,8 +16,8 @@ from functools import cache, partial
 import numpy as np
 import pandas as pd
 import torch
-from _runs import MINIS
-from _tables import Decided, Row, claims_of, record_every_run, rows_of, spread
+from _runs import MINIS, drawn
+from _tables import Decided, Row, claims_of, rows_of, spread, study_of_runs
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -47,17 +47,6 @@ Directions = dict[tuple[SceneObject, str], Direction]
 # --- the setting ----------------------------------------------------------------------------------
 
 
-@cache
-def drawn(name: str) -> tuple[Scene, ...]:
-    """Scenes with their pictures at hand."""
-
-    def keep(scene: Scene) -> Scene:
-        picture = scene.image(IMAGE_SIZE)
-        return replace(scene, draw=lambda size: picture)
-
-    return tuple(map(keep, getattr(clevr_like, name)()))
-
-
 @dataclass(frozen=True)
 class Setting:
     """One encoder's view of the world."""
@@ -73,7 +62,7 @@ class Setting:
     @classmethod
     def seen_by(cls, encoder: DualEncoder, name: str) -> Setting:
         encode = partial(encode_with_templates, encoder)
-        references, images = (Gallery.of_images(encoder, drawn(n)) for n in ("references", name))
+        references, images = (Gallery.of_images(encoder, drawn(clevr_like, n)) for n in ("references", name))
         directions = slots.slot_directions(encode, clevr_like.TYPES)
         noise = steering.random_directions(encoder.dim, len(directions))
         return cls(
@@ -458,6 +447,17 @@ def measure(encoder: DualEncoder, about: Row) -> list[Row]:
     ]
 
 
+def sample(encoder: DualEncoder, about: Row) -> list[Row]:
+    """Which slots first answers have on the wrong object; and the average of objects steered by 0.3."""
+    setting = Setting.seen_by(encoder, "evaluation_scenes")
+    answers = shortlist(setting.captions, setting.images, 1).indices[:, 0].tolist()
+    merged = shortlist(setting.merged(0.3), setting.images, 10)
+    slips = about | {"experiment": "mispaired", "method": "first answers"}
+    steered = about | {"experiment": "all slots", "method": "average, steered", "strength": 0.3}
+    rows = rows_of(mispaired(setting.scenes, answers), slips)
+    return rows + rows_of(figures(merged, setting), steered)
+
+
 # --- claims ---------------------------------------------------------------------------------------
 
 
@@ -681,5 +681,7 @@ def _isolated(of: Figures) -> Decided:
     ]
 
 
+STUDY = study_of_runs(__file__, measure, sample, claims, {"value": 0.01})
+
 if __name__ == "__main__":
-    record_every_run(__file__, measure, claims)
+    STUDY.run()

@@ -23,9 +23,9 @@ import faiss
 import numpy as np
 from torch import Tensor
 
-from geoclip_lite import results
 from geoclip_lite.index import Filter, Index, field, hnsw, lance, open_index
 from geoclip_lite.index.stand_ins import ROWS_PER_CLUSTER, clustered_vectors
+from geoclip_lite.results import Row, Study
 
 DIM, QUERIES, K = 512, 100, 100
 SIZES = {  # faiss's graph is the slowest to build
@@ -40,9 +40,6 @@ CLEAR, LOOSE = 1.0, 2.0  # spreads: a cosine of about .5 within a cluster, and o
 SHARES = (0.5, 0.1, 0.02, 0.002)  # of rows that pass a filter
 BATCH = 10_000
 WARM = 10  # searches that are not counted
-
-Row = dict[str, object]
-
 
 # --- vectors and truth ----------------------------------------------------------------------------
 
@@ -262,6 +259,18 @@ def measure() -> Iterator[Row]:
         yield from alone(bare_graph, Data(CLOSER_LOOK, spread))
 
 
+def sample() -> Iterator[Row]:
+    """What each store finds of ten thousand rows."""
+    data = Data(SIZES["exact"][0])
+    for kind in SIZES:
+        with folder() as place:
+            built(kind, data, place)
+            [row] = searched(kind, data, place)
+            recalls = {name: row[name] for name in row if name.startswith("recall")}
+            yield {"store": kind, "rows": data.rows, "spread": data.spread, "part": row["part"]} | recalls
+
+
+STUDY = Study(__file__, measure, sample, {"recall@10": 0.01, "recall@100": 0.01})
+
 if __name__ == "__main__":
-    if not results.up_to_date(__file__):
-        results.write(__file__, list(measure()))
+    STUDY.run()

@@ -6,15 +6,15 @@ mappers are fitted and scored on compositions, by five folds grouped by image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import numpy as np
 import ot
 import pandas as pd
 import torch
-from _runs import WORLDS
-from _tables import Decided, Row, claims_of, over_seeds, record_every_run, rows_of, spread
+from _runs import WORLDS, drawn
+from _tables import Decided, Row, claims_of, over_seeds, rows_of, spread, study_of_runs
 from jaxtyping import Bool, Float
 from scipy.stats import skew
 from torch import Tensor
@@ -107,18 +107,24 @@ def one_by_one(texts: Tensor, images: Tensor) -> float:
 
 
 def ladder(
-    world: ModuleType, encoder: DualEncoder, images: Gallery, single: tuple[Tensor, Tensor], about: Row
+    world: ModuleType,
+    encoder: DualEncoder,
+    images: Gallery,
+    single: tuple[Tensor, Tensor],
+    about: Row,
+    fits: Sequence[Callable[..., mappers.Mapper]] = LADDER,
 ) -> list[Row]:
     """Every mapper: cross-fitted on the compositions, fitted on all of them for the single objects.
 
     Args:
         single: texts and images of the single objects, which no mapper has seen.
+        fits: the mappers.
     """
     scenes, groups = images.scenes, [scene.image_id for scene in images.scenes]
     texts, right = encoder.encode_texts([s.caption for s in scenes]), relevance.exact(scenes, scenes)
     twins, has_twin = twins_of(world, scenes, encoder)
     rows = []
-    for fit in LADDER:
+    for fit in fits:
         extra = [twins] if fit is hard_negatives else []
         mapper = mappers.cross_fit(fit, texts, images.vectors, groups, *extra)
         mapped = mapper(texts)
@@ -199,7 +205,7 @@ def measure(encoder: DualEncoder, about: Row) -> list[Row]:
     rows = []
     for world in WORLDS:
         here = about | {"world": world.NAME}
-        single, scenes = world.references(), world.evaluation_scenes()
+        single, scenes = drawn(world, "references"), drawn(world, "evaluation_scenes")
         alone = encoder.encode_texts([s.caption for s in single]), Gallery.of_images(encoder, single)
         texts, images = encoder.encode_texts([s.caption for s in scenes]), Gallery.of_images(encoder, scenes)
         pair = alone[0], alone[1].vectors
@@ -208,6 +214,21 @@ def measure(encoder: DualEncoder, about: Row) -> list[Row]:
         rows += first_answers(texts, images, here | {"experiment": "first answers"})
         rows += moved(encoder, images, world, here | {"experiment": "moved"})
     return rows
+
+
+def sample(encoder: DualEncoder, about: Row) -> list[Row]:
+    """The single shapes; and what a shift and a ridge map make of the CLEVR-like scenes."""
+    shown = {w: Gallery.of_images(encoder, drawn(w, "references")) for w in WORLDS}
+    said = {w: encoder.encode_texts([s.caption for s in shown[w].scenes]) for w in WORLDS}
+    shapes, clevr_like = WORLDS
+    images = Gallery.of_images(encoder, drawn(clevr_like, "evaluation_scenes"))
+    here = about | {"world": shapes.NAME, "experiment": "single objects"}
+    there = about | {"world": clevr_like.NAME, "experiment": "ladder"}
+    pair, fits = (said[clevr_like], shown[clevr_like].vectors), (mappers.mean_shift, mappers.ridge)
+    return [
+        *single_objects(said[shapes], shown[shapes], here),
+        *ladder(clevr_like, encoder, images, pair, there, fits),
+    ]
 
 
 # --- claims ---------------------------------------------------------------------------------------
@@ -332,5 +353,7 @@ def _confusions(table: pd.DataFrame) -> Decided:
     ]
 
 
+STUDY = study_of_runs(__file__, measure, sample, claims, {"value": 0.01})
+
 if __name__ == "__main__":
-    record_every_run(__file__, measure, claims)
+    STUDY.run()
