@@ -51,7 +51,7 @@ def read(folder: Path | str, damaged: Damaged = "refuse") -> list[Scene]:
 
     Args:
         damaged: what to do about a picture that cannot be read, or whose caption is empty or not UTF-8.
-            "refuse" finds a broken file now, a truncated one mostly when it is drawn; "skip" decodes every
+            "refuse" reads the heads, and so finds what is cut off only when it is drawn; "skip" decodes every
             picture once, so that those that are returned can be drawn.
 
     Raises:
@@ -142,12 +142,12 @@ def is_picture(path: Path) -> bool:
 
 
 def check(path: Path) -> None:
-    """Opens a picture: finds a broken file out, but not every one that is cut off.
+    """Reads a picture's head: finds out what is no picture, but not what is cut off later.
 
     Raises:
         PictureError: the file is damaged, or of a format that is not decoded.
     """
-    _naming(path, partial(images.opened, path, Image.Image.verify))
+    _naming(path, partial(images.opened, path, lambda image: None))
 
 
 def draw(path: Path, size: int | None = None) -> Image.Image:
