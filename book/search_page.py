@@ -5,7 +5,6 @@ python book/search_page.py
 
 from __future__ import annotations
 
-import io
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from urllib.parse import urlencode
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from geoclip_lite import images
 from geoclip_lite.service.trials import Running
 
 QUERY = "a blue square, a red pentagon and a yellow star"
@@ -32,7 +32,7 @@ def taken(address: str) -> Image.Image:
         page.wait_for_selector("#boxes g")
         content = page.screenshot()
         browser.close()
-    return Image.open(io.BytesIO(content)).convert("RGB")
+    return images.read(content)
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ from PIL import Image, ImageDraw
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from geoclip_lite.images import rgb
+
 A_PICTURE = "a picture"  # what an answer calls a query without words
 SHARPNESS = 2.0  # of a focus, per standard deviation of a phrase's cosines; chosen on validation scenes
 
@@ -70,7 +72,7 @@ class Result:
         self, picture: Image.Image, colours: Sequence[str] = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
     ):
         """A copy of the picture with a frame around every match."""
-        shown = picture.convert("RGB")
+        shown = rgb(picture).copy()
         side, pen = min(shown.size), ImageDraw.Draw(shown)
         left, top = (shown.width - side) / 2, (shown.height - side) / 2
         for i, match in enumerate(self.matches):

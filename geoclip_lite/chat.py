@@ -21,6 +21,8 @@ from io import BytesIO
 
 from PIL import Image
 
+from geoclip_lite.images import rgb
+
 MAX_REPLY = 1_000_000  # bytes; a caption or a verdict needs a thousandth of it
 PAUSES = (0.5, 2.0)  # seconds before the second and the third attempt
 
@@ -82,7 +84,7 @@ def complete(messages: Sequence[Message], endpoint: Endpoint) -> str:
 def picture(image: Image.Image) -> dict[str, object]:
     """A part of a message's content: the picture itself, without loss, as a data address."""
     png = BytesIO()
-    image.convert("RGB").save(png, "PNG")
+    rgb(image).save(png, "PNG")
     address = f"data:image/png;base64,{b64encode(png.getvalue()).decode()}"
     return {"type": "image_url", "image_url": {"url": address}}
 

@@ -7,7 +7,7 @@ It is a program of its own, so that a cluster that hangs can be killed. A machin
 
 import json
 import sys
-from dataclasses import astuple
+from dataclasses import asdict
 from pathlib import Path
 
 import ray
@@ -56,7 +56,7 @@ def main(folder: Path, where: Path) -> None:
         too_many = refusal(folder, encoder, index, Cluster(machines.address, actors=9, cpus=0.5))
         first = embed_folder(folder, encoder, index, damaged="skip", batch=3, cluster=cluster)
         second = embed_folder(folder, encoder, index, damaged="skip", batch=3, cluster=cluster)
-    told = {"first": astuple(first), "second": astuple(second), "too many": too_many}
+    told = {"first": asdict(first), "second": asdict(second), "too many": too_many}
     print(json.dumps(told | {"machines": len(list(notes.iterdir())), "connected": ray.is_initialized()}))
     ray.shutdown()  # before its machines go: left to the end, it now and then exits with an error
     machines.shutdown()

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Barrier, Lock
 
 import numpy as np
+import odd_pictures
 import pytest
 import torch
 from index_processes import process
@@ -241,20 +242,20 @@ def test_a_path_that_cannot_be_an_id_is_damage(encoder, tmp_path, name):
 def test_a_strip_that_would_fill_the_memory_is_damage(encoder, tmp_path, size, said):
     Image.new("L", size).save(tmp_path / "strip.png")
     batch = read(tmp_path, lambda _: pytest.fail("scaled"), [File("strip.png", "")])
-    assert said in batch.damaged[0].reason
+    assert said in batch.left_out[0].reason
 
 
 def test_a_picture_too_large_to_be_honest_is_damage(tmp_path):
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     batch = read(tmp_path, lambda _: pytest.fail("opened"), [File("bomb.png", "")])
-    assert "decompression bomb" in batch.damaged[0].reason
+    assert "pixels" in batch.left_out[0].reason
 
 
 def test_a_picture_that_vanishes_is_damage_or_not_there(encoder, tmp_path):
     folder = fill(tmp_path / "pictures", 2)
     some = list(files(folder))
     (folder / some[0].name).unlink()
-    assert [one.name for one in read(folder, partial(square_of, encoder), some).damaged] == [some[0].name]
+    assert [one.name for one in read(folder, partial(square_of, encoder), some).left_out] == [some[0].name]
     assert [one.name for one in files(folder)] == [some[1].name]
 
 
@@ -263,6 +264,15 @@ def test_a_link_that_leads_back_is_not_followed(tmp_path):
     (folder / "round").symlink_to(folder)
     (folder / "dead.png").symlink_to(folder / "nowhere.png")
     assert len(list(files(folder))) == 3
+
+
+def test_a_link_to_pictures_elsewhere_is_followed(encoder, tmp_path):
+    folder = fill(tmp_path / "pictures", 2)
+    fill(tmp_path / "disk", 3)
+    (folder / "disk").symlink_to(tmp_path / "disk")
+    with opened("memory:", encoder) as index:
+        assert embed_folder(folder, encoder, index).embedded == 5
+        assert_holds(index, one_by_one(encoder, folder))
 
 
 # --- how it works ---------------------------------------------------------------------------------
@@ -448,6 +458,37 @@ def test_the_command_names_what_is_damaged(encoder, tmp_path, monkeypatch, capsy
     assert "00000.png is no readable picture" in said.err
 
 
+def test_the_command_names_all_that_it_leaves_out_of_odd_pictures(encoder, tmp_path, monkeypatch, capsys):
+    folder, where = tmp_path / "photos", tmp_path / "index"
+    good, damaged, others = odd_pictures.fill(folder)
+    damaged.add(odd_pictures.add_unnamed(folder))
+    arguments = (folder, where, "--encoder", "mini-pairs", "--device", "cpu")
+    assert run(monkeypatch, *arguments) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert run(monkeypatch, *arguments, "--damaged", "skip") == 0
+    said = capsys.readouterr()
+    total = len(good) + len(damaged)
+    assert f"{total} pictures: " in said.out
+    assert f"{len(damaged)} damaged" in said.out
+    assert f"{len(others)} other" in said.out
+    lines = said.err.splitlines()
+    assert len(lines) == len(damaged | others)
+    assert all(any(name in line for line in lines) for name in damaged | others)
+    with opened(where, encoder) as index:
+        assert len(index.read(sorted(good)).vectors) == len(index) == len(good)
+
+
+def test_pictures_that_are_not_decoded_are_no_damage(encoder, tmp_path, monkeypatch, capsys):
+    folder = fill(tmp_path / "pictures", 2)
+    for name in ("a.HEIC", "b.jpg", "c.avif"):
+        (folder / name).write_bytes(odd_pictures.HEIC)
+    assert run(monkeypatch, folder, tmp_path / "index", "--encoder", "mini-pairs", "--device", "cpu") == 0
+    said = capsys.readouterr()
+    assert "2 pictures: 2 embedded" in said.out
+    assert "3 other" in said.out
+    assert said.err.count("JPEG or PNG") == 3
+
+
 def test_the_command_can_be_interrupted(encoder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(type(encoder), "encode_images", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     arguments = (fill(tmp_path / "pictures", 5), tmp_path / "index", "--encoder", "mini-pairs")
@@ -492,6 +533,7 @@ def test_two_machines_give_the_same_index(encoder, tmp_path):
     """A cluster that lacks processors hangs without a word: the time limit makes that a failure."""
     folder, where = fill(tmp_path / "pictures", 40), tmp_path / "index"
     (folder / "0" / "\udcff.png").write_bytes(b"no picture, and no name that UTF-8 could hold")
+    (folder / "0" / "phone.jpg").write_bytes(odd_pictures.HEIC)
     script = Path(__file__).with_name("embedding_on_ray.py")
     patience = {"RAY_raylet_start_wait_time_s": "120", "RAY_agent_register_timeout_ms": "120000"}
     environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"} | patience
@@ -499,14 +541,17 @@ def test_two_machines_give_the_same_index(encoder, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    embedded, unchanged, [(name, reason)] = told["first"]
-    assert (embedded, unchanged, name) == (40, 0, "0/\udcff.png")
-    assert reason.startswith("the path must be valid Unicode")
-    assert told["second"][:2] == [0, 40]
+    first, second = told["first"], told["second"]
+    [unnamed], [heic] = first["damaged"], first["left_out"]
+    assert (first["embedded"], first["unchanged"], unnamed["name"]) == (40, 0, "0/\udcff.png")
+    assert unnamed["reason"].startswith("the path must be valid Unicode")
+    assert heic["name"] == "0/phone.jpg"
+    assert (second["embedded"], second["unchanged"]) == (0, 40)
     assert "room for 8 actors of 0.5 processors and 0 GPUs, not for 9" in told["too many"]
     assert told["machines"] == 2
     assert told["connected"], "a connection that was there before stays"
-    (folder / "0" / "\udcff.png").unlink()
+    for name in ("\udcff.png", "phone.jpg"):
+        (folder / "0" / name).unlink()
     with opened(where, encoder) as index:
         assert_holds(index, one_by_one(encoder, folder))
 

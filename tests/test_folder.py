@@ -1,8 +1,10 @@
 """A folder of pictures as scenes: ids, captions, upright pixels, and what it says of broken files."""
 
 import os
+from pathlib import Path
 
 import numpy as np
+import odd_pictures
 import pytest
 from PIL import Image
 
@@ -114,10 +116,105 @@ def test_a_caption_that_says_nothing_is_refused(tmp_path, beside, said):
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match=r"holds no picture \(\.bmp, .*\.webp\)"):
+    with pytest.raises(ValueError, match="no picture"):
         folder.read(tmp_path)
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"folder: there is no folder .*nowhere"):
         folder.read(tmp_path / "nowhere")
+
+
+# --- what is left out -------------------------------------------------------------------------------
+
+
+def left_out_of(place, **options):
+    """The scenes of a folder, and what is said of the rest."""
+    with pytest.warns(folder.LeftOutWarning) as caught:
+        scenes = folder.read(place, **options)
+    return scenes, str(caught[0].message)
+
+
+def test_a_folder_of_odd_pictures_is_read_and_the_rest_is_named(tmp_path):
+    good, damaged, others = odd_pictures.fill(tmp_path / "photos")
+    good.add(Path(odd_pictures.add_unnamed(tmp_path / "photos").replace("\\udce9", "\udce9")).name)
+    scenes, said = left_out_of(tmp_path / "photos", damaged="skip")
+    assert {scene.image_id for scene in scenes} == good
+    assert all(scene.image().mode == "RGB" for scene in scenes)
+    assert not [name for name in damaged | others if f"/{name}" not in said]
+    assert not [name for name in good | {"._CAMERA", "Thumbs", "notes"} if f"/{name} " in said]
+    with pytest.raises(ValueError, match="no readable picture"):
+        [scene.image() for scene in folder.read(tmp_path / "photos")]
+
+
+def test_a_folder_of_pictures_that_are_not_decoded_says_how_to_convert_them(tmp_path):
+    (tmp_path / "IMG_1.HEIC").write_bytes(odd_pictures.HEIC)
+    with pytest.raises(ValueError, match=r"IMG_1\.HEIC is HEIC.* JPEG or PNG"):
+        folder.read(tmp_path)
+    (tmp_path / "IMG_1.HEIC").rename(tmp_path / "IMG_1.jpg")
+    with pytest.raises(ValueError, match=r"IMG_1\.jpg .* HEIC.* JPEG or PNG"):
+        folder.read(tmp_path)
+
+
+def test_many_that_are_left_out_are_counted(tmp_path):
+    LEFT_RED.save(tmp_path / "a.png")
+    for number in range(30):
+        (tmp_path / f"{number}.heic").touch()
+    scenes, said = left_out_of(tmp_path)
+    assert len(scenes) == 1
+    assert said.startswith("30 left out")
+    assert "10 more" in said
+
+
+def test_linked_folders_are_read_once(tmp_path):
+    """Two links to one place, links back, one to what is read anyway, and one into what is hidden."""
+    photos, disk = tmp_path / "up" / "photos", tmp_path / "disk"
+    for place in (photos / "own", photos / ".store" / "2022", disk / "deep"):
+        place.mkdir(parents=True)
+        LEFT_RED.save(place / "a.png")
+    (disk / "back").symlink_to(photos)
+    (disk / "deep" / "loop").symlink_to(disk)
+    places = [disk, disk, disk / "deep", photos / "own", photos / ".store" / "2022", ".."]
+    for number, place in enumerate(places, start=1):
+        (photos / f"{number}").symlink_to(place)
+    scenes, said = left_out_of(photos)
+    assert [scene.image_id for scene in scenes] == ["1/deep/a.png", "5/a.png", "own/a.png"]
+    for name in ("1/back", "1/deep/loop", "2", "3", "4", "6"):
+        assert f"/{name} leads" in said
+    assert "6 left out" in said
+
+
+def test_a_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    LEFT_RED.save(tmp_path / "a.png")
+    (tmp_path / "private").mkdir()
+    listed = Path.iterdir
+
+    def iterdir(path):
+        if path.name == "private":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    scenes, said = left_out_of(tmp_path)
+    assert len(scenes) == 1
+    assert "private cannot be opened" in said
+
+
+@pytest.mark.parametrize(
+    "content",
+    [*("ein „roter“ Würfel".encode(code) for code in ("utf-16", "cp1252")), "red cube".encode("utf-16-le")],
+)
+def test_a_caption_in_another_encoding_is_named_with_advice(tmp_path, content):
+    for name in ("a", "b"):
+        LEFT_RED.save(tmp_path / f"{name}.png")
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.txt .*UTF-8"):
+        folder.read(tmp_path)
+    scenes, said = left_out_of(tmp_path, damaged="skip")
+    assert [scene.image_id for scene in scenes] == ["b.png"]
+    assert "a.txt" in said
+
+
+def test_an_unknown_wish_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="damaged"):
+        folder.read(tmp_path, damaged="ignore")

@@ -541,6 +541,12 @@ def test_mit_states_reads_states_from_folders(tmp_path):
     assert names(reading, "folders of nouns in any state") == ("adj car",)
 
 
+def test_mit_states_passes_over_what_archivers_leave(tmp_path):
+    picture(tmp_path / "images/old house/a.jpg")
+    (tmp_path / "images/old house/._a.jpg").write_bytes(b"\0\5\x16\7")
+    assert [scene.image_id for scene in mit_states.read(tmp_path).readable().scenes] == ["old house/a.jpg"]
+
+
 def test_mit_states_names_folders_that_say_nothing(tmp_path):
     picture(tmp_path / "images/old car/a.jpg")
     picture(tmp_path / "images/car/a.jpg")

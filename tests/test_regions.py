@@ -475,7 +475,7 @@ def test_batches_do_not_change_regions(mini, transformer, batch):
     [picture(3, 5), picture(5, 3, "L"), picture(64, 64, "RGBA"), picture(1, 1), picture(200, 31, "P")],
 )
 def test_pictures_of_any_size_and_mode(mini, transformer, image):
-    seen = ImageOps.fit(image, (64, 64)).convert("RGB")
+    seen = ImageOps.fit(image.convert("RGB"), (64, 64))
     assert torch.equal(value_regions(mini, [image]).vectors, value_regions(mini, [seen]).vectors)
     for regions in (crops(mini, [image]), value_regions(transformer, [image]), crops(transformer, [image])):
         lengths = regions.vectors.norm(dim=2)

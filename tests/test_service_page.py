@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from urllib.parse import quote_plus, urlencode
 
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from service_gallery import SCENES, drawn_collection, encoded, served
 from test_pages import Visit, complaints_about_access
 
+from geoclip_lite.datasets.folder import LeftOut
 from geoclip_lite.index import UnavailableError
 from geoclip_lite.service.load import Call, Client
 
@@ -242,6 +244,16 @@ def test_nothing_is_lost_if_the_service_is_gone_for_a_moment(browser, collection
         visit.ask("red circle")
         assert "does not answer" in visit.said("problem")
         assert visit.page.input_value("#query") == "red circle"
+
+
+def test_what_is_left_out_of_a_folder_is_named(browser, address, tmp_path):
+    with Search(browser, address) as visit:
+        assert not visit.page.is_visible("#left-out")
+    made = drawn_collection(tmp_path, SCENES[:4])
+    with served(replace(made, left_out=(LeftOut("a.heic", ""), LeftOut("<b>.jpg", "")))) as place:
+        visit = Search(browser, place)
+    with visit:
+        assert "a.heic, <b>.jpg" in visit.said("left-out")
 
 
 def test_captions_and_ids_are_shown_as_text(browser, address, collection):

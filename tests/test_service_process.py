@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import numpy as np
+import odd_pictures
 import pytest
 from service_gallery import SCENES, drawn_collection, served
 
@@ -275,6 +280,56 @@ def test_what_changes_in_a_folder_is_noticed_at_the_next_start(tmp_path):
     assert sorted(second.shelf.keys()) == sorted(rows.fields["copy"]), "a copy for each, and no other"
     pipeline.verify()
     second.close()
+
+
+def test_the_search_page_starts_over_odd_pictures_and_names_what_it_leaves_out(tmp_path):
+    good, damaged, others = odd_pictures.fill(tmp_path / "photos")
+    damaged.add(odd_pictures.add_unnamed(tmp_path / "photos"))
+    (tmp_path / "photos" / "phone.txt").write_bytes("Würfel".encode("cp1252"))
+    good.remove("phone.avif")
+    command = [
+        sys.executable,
+        "-m",
+        "geoclip_lite.service",
+        tmp_path / "photos",
+        "--index",
+        tmp_path / "index",
+    ]
+    with (tmp_path / "log").open("w") as log:
+        started = subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        address = re.search(r"http://\S+", started.stdout.readline())[0]
+        with urlopen(f"{address}/api/about") as answer:
+            about = json.load(answer)
+    finally:
+        started.terminate()
+        started.communicate(timeout=60)
+    assert about["encoders"] == [{"name": "mini-pairs", "pictures": len(good)}]
+    assert {*about["left_out"]} == {*damaged, *others, "phone.avif"}
+    said = (tmp_path / "log").read_text()
+    assert not [name for name in (*damaged, *others, "phone.txt") if name not in said]
+
+
+def test_a_picture_that_is_damaged_later_is_taken_out(tmp_path):
+    scenes = shapes.references()[:3]
+    for number, scene in enumerate(scenes):
+        scene.image(96).save(tmp_path / f"{number}.png")
+
+    def held():
+        collection = sources.of_folder(tmp_path, ["mini-pairs"], str(tmp_path / ".index"))
+        rows = collection.pipelines["mini-pairs"].pictures.matching("origin", ["folder"])
+        copies = sorted(collection.shelf.keys())
+        collection.close()
+        assert copies == sorted(rows.fields["copy"])
+        return sorted(rows.ids), [one.name for one in collection.left_out]
+
+    assert held() == (["0.png", "1.png", "2.png"], [])
+    (tmp_path / "1.png").write_bytes(b"cut off")
+    assert held() == (["0.png", "2.png"], ["1.png"])
+    for number in (0, 2):
+        (tmp_path / f"{number}.png").write_bytes(b"cut off")
+    with pytest.raises(ValueError, match="no readable picture"):
+        held()
 
 
 def test_a_gallery_that_was_half_built_is_finished(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from traitlets import TraitError
 
 from geoclip_lite import answers, regions, steering, widgets
 from geoclip_lite.datasets import clevr_like, shapes, things
+from geoclip_lite.datasets.folder import LeftOutWarning
 from geoclip_lite.encoders import load_encoder
 from geoclip_lite.encoders.templates import encode_with_templates
 from geoclip_lite.retrieval import Gallery, shortlist
@@ -368,6 +369,14 @@ def test_a_folder_that_is_missing_or_broken_is_shown(tmp_path):
     play.text.value = "red circle"
     play.wait()
     assert play.found.captions == ("black",)
+
+
+def test_damaged_pictures_of_a_folder_can_be_skipped(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "black.png")
+    (tmp_path / "cut off.png").write_bytes((tmp_path / "black.png").read_bytes()[:-30])
+    with pytest.warns(LeftOutWarning, match="cut off"):
+        scenes = World.of_folder(tmp_path, damaged="skip").scenes()
+    assert [scene.image_id for scene in scenes] == ["black.png"]
 
 
 def test_the_encoder_of_the_environment_is_offered_too(monkeypatch):

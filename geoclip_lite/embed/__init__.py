@@ -10,16 +10,17 @@ files    which pictures of a folder are new, and what an encoder looks at in the
 cluster  the same on the machines of a Ray cluster
 """
 
+from geoclip_lite.datasets.folder import LeftOut
 from geoclip_lite.embed.bulk import DamagedPictureError, Report, embed_folder
 from geoclip_lite.embed.cluster import Cluster, ClusterError
-from geoclip_lite.embed.files import FIELDS, Damage
+from geoclip_lite.embed.files import FIELDS
 
 __all__ = [
     "FIELDS",
     "Cluster",
     "ClusterError",
-    "Damage",
     "DamagedPictureError",
+    "LeftOut",
     "Report",
     "embed_folder",
 ]

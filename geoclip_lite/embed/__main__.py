@@ -1,8 +1,9 @@
 """Embeds a folder of pictures: `python -m geoclip_lite.embed photos photos.index --encoder mini-pairs`.
 
-Killed or interrupted, the same command does the rest. Damaged pictures are named on stderr. The exit status
-is 0 if all other pictures are in the index and 1 if not, whatever the reason, such as an encoder that there
-is not; 2 is for a command line that cannot be read.
+Killed or interrupted, the same command does the rest. What is left out is named on stderr: pictures in
+formats that are not decoded, links that lead nowhere or back, and what is damaged if it is skipped. The exit
+status is 0 if all other pictures are in the index and 1 if not, whatever the reason, such as an encoder that
+there is not; 2 is for a command line that cannot be read.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted: the same command does the rest", file=sys.stderr)
         return 1
-    for damage in report.damaged:
-        print(damage.reason, file=sys.stderr)
+    for one in (*report.left_out, *report.damaged):
+        print(one.reason, file=sys.stderr)
     print(report)
     return 0
 

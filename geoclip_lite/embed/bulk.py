@@ -17,17 +17,16 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from geoclip_lite.datasets.folder import walk
+from geoclip_lite.datasets.folder import Damaged, LeftOut, walk
 from geoclip_lite.embed.cluster import Cluster
 from geoclip_lite.embed.files import (
     FIELDS,
-    Damage,
     Embedded,
     Encode,
     File,
@@ -63,16 +62,19 @@ class Report:
         embedded: pictures that are now in the index and were not, or differed.
         unchanged: that were there already.
         damaged: that were skipped, and why.
+        left_out: other files that might have been pictures; see `LeftOut`.
     """
 
     embedded: int
     unchanged: int
-    damaged: tuple[Damage, ...]
+    damaged: tuple[LeftOut, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     def __str__(self) -> str:
         total = self.embedded + self.unchanged + len(self.damaged)
         parts = f"{self.embedded:,} embedded, {self.unchanged:,} already there"
-        return f"{total:,} pictures: {parts}, {len(self.damaged):,} damaged and skipped"
+        others = f"; {len(self.left_out):,} other files left out" if self.left_out else ""
+        return f"{total:,} pictures: {parts}, {len(self.damaged):,} damaged and skipped{others}"
 
 
 def embed_folder(
@@ -80,7 +82,7 @@ def embed_folder(
     encoder: DualEncoder,
     into: Index | Pipeline,
     *,
-    damaged: Literal["refuse", "skip"] = "refuse",
+    damaged: Damaged = "refuse",
     batch: int = BATCH,
     workers: int | None = None,
     cluster: Cluster | None = None,
@@ -153,11 +155,11 @@ class Run:
     def __init__(self, sink: Sink, bar: tqdm, skip: bool):
         self.sink, self.bar, self.skip = sink, bar, skip
         self.embedded = self.unchanged = 0
-        self.damaged: list[Damage] = []
+        self.left_out: list[LeftOut] = []
 
     def new_files(self, folder: Path) -> Iterator[File]:
         """Those that the index does not hold as they are."""
-        for block in in_blocks(files(folder), LOOKED_UP):
+        for block in in_blocks(files(folder, self.left_out), LOOKED_UP):
             fresh = new(block, self.sink.index)
             self.unchanged += len(block) - len(fresh)
             self.bar.update(len(block) - len(fresh))
@@ -168,7 +170,7 @@ class Run:
         group, since = [], time.monotonic()
         for batch in batches:
             group.append(batch)
-            self.bar.update(len(batch.files) + len(batch.damaged))
+            self.bar.update(len(batch.files) + len(batch.left_out))
             size = sum(one.vectors.nbytes for one in group)
             if size >= BYTES or time.monotonic() - since >= SECONDS:
                 self._store(group)
@@ -182,15 +184,17 @@ class Run:
             stamps = {"stamp": [file.stamp for file in some]}
             self.sink.store([file.name for file in some], vectors, stamps)
         self.embedded += len(some)
-        self.damaged += [damage for batch in group for damage in batch.damaged]
-        if self.damaged and not self.skip:
+        self.left_out += [one for batch in group for one in batch.left_out]
+        if (damaged := self.report.damaged) and not self.skip:
             others = f"{self.embedded:,} others have been embedded"
-            raise DamagedPictureError(f"{self.damaged[0].reason}, or skip what is damaged; {others}")
+            raise DamagedPictureError(f"{damaged[0].reason}, or skip what is damaged; {others}")
 
     @property
     def report(self) -> Report:
         """So far."""
-        return Report(self.embedded, self.unchanged, tuple(self.damaged))
+        damaged = tuple(one for one in self.left_out if one.damaged)
+        others = tuple(one for one in self.left_out if not one.damaged)
+        return Report(self.embedded, self.unchanged, damaged, others)
 
 
 # --- threads --------------------------------------------------------------------------------------

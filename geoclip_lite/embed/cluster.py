@@ -18,7 +18,8 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from geoclip_lite.embed.files import Damage, Embedded, Encode, File, Look, embed, in_blocks
+from geoclip_lite.datasets.folder import LeftOut
+from geoclip_lite.embed.files import Embedded, Encode, File, Look, embed, in_blocks
 
 Row = dict[str, str | bytes]  # what Arrow can hold; anything else would travel as a pickle
 PATIENCE = 5.0  # seconds for a cluster to answer
@@ -126,7 +127,7 @@ class Actor:
 
     def __call__(self, row: Row) -> Row:
         done = embed(self.encode, self.look([File(*file) for file in json.loads(row["files"])]))
-        about = {"files": [*map(astuple, done.files)], "damaged": [*map(astuple, done.damaged)]}
+        about = {"files": [*map(astuple, done.files)], "left_out": [*map(astuple, done.left_out)]}
         vectors = done.vectors.numpy().astype("<f4")
         return {"about": json.dumps(about | {"shape": vectors.shape}), "vectors": vectors.tobytes()}
 
@@ -136,4 +137,4 @@ def unpacked(row: Row) -> Embedded:
     about = json.loads(row["about"])
     vectors = np.frombuffer(bytearray(row["vectors"]), "<f4").reshape(about["shape"])
     files = tuple(File(*file) for file in about["files"])
-    return Embedded(files, torch.from_numpy(vectors), tuple(Damage(*one) for one in about["damaged"]))
+    return Embedded(files, torch.from_numpy(vectors), tuple(LeftOut(*one) for one in about["left_out"]))

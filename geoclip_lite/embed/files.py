@@ -19,7 +19,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from geoclip_lite.datasets.folder import draw, stamp, walk
+from geoclip_lite.datasets.folder import LeftOut, draw, left, shown, stamp, walk
 from geoclip_lite.index import BadInputError, Index
 from geoclip_lite.index.base import MAX_ID
 from geoclip_lite.index.filters import check_text
@@ -42,25 +42,18 @@ class File:
 
 
 @dataclass(frozen=True)
-class Damage:
-    """A picture that cannot be embedded, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Batch:
     """Some files, as far as they could be read.
 
     Args:
         files: that could be read.
         squares: what the encoder looks at in them.
+        left_out: the others.
     """
 
     files: tuple[File, ...]
     squares: tuple[Image.Image, ...]
-    damaged: tuple[Damage, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ class Embedded:
 
     files: tuple[File, ...]
     vectors: Float[Tensor, "files ..."]
-    damaged: tuple[Damage, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 T = TypeVar("T")
@@ -77,9 +70,9 @@ Encode = Callable[[Sequence[Image.Image]], Tensor]  # the first dimension counts
 Look = Callable[[Sequence[File]], Batch]
 
 
-def files(folder: Path) -> Iterator[File]:
+def files(folder: Path, left_out: list[LeftOut] | None = None) -> Iterator[File]:
     """The pictures of a folder; see `datasets.folder.walk`."""
-    for path in walk(folder):
+    for path in walk(folder, left_out):
         with suppress(FileNotFoundError):  # gone since it was found
             yield File(path.relative_to(folder).as_posix(), stamp(path))
 
@@ -101,28 +94,29 @@ def _storable(name: str) -> bool:
 
 def read(folder: Path, square: Callable[[Image.Image], Image.Image], some: Sequence[File]) -> Batch:
     """Squares from files. What cannot be read, or has a name that no index takes, is set aside."""
-    good, squares, damaged = [], [], []
+    good, squares, left_out = [], [], []
     for file in some:
         try:
             squares.append(_square(folder, square, file))
             good.append(file)
         except ValueError as error:
-            damaged.append(Damage(file.name, str(error)))
-    return Batch(tuple(good), tuple(squares), tuple(damaged))
+            left_out.append(left(file.name, error))
+    return Batch(tuple(good), tuple(squares), tuple(left_out))
 
 
 def _square(folder: Path, square: Callable[[Image.Image], Image.Image], file: File) -> Image.Image:
     check_text(file.name, "the path", MAX_ID)
     picture = draw(folder / file.name)
     if max(picture.size) > NARROWEST * min(picture.size):
-        raise ValueError(f"{file.name} is {picture.width} x {picture.height}, too narrow for a square")
+        size = f"{picture.width} x {picture.height}"
+        raise ValueError(f"{shown(file.name)} is {size}, too narrow for a square: cut it into parts")
     return square(picture)
 
 
 def embed(encode: Encode, batch: Batch) -> Embedded:
     """Vectors for squares."""
     vectors = encode(batch.squares) if batch.squares else torch.empty(0)
-    return Embedded(batch.files, vectors, batch.damaged)
+    return Embedded(batch.files, vectors, batch.left_out)
 
 
 def in_blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:

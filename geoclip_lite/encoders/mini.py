@@ -25,6 +25,7 @@ from geoclip_lite.encoders.base import fingerprint
 from geoclip_lite.encoders.device import usable_device
 from geoclip_lite.encoders.tokenizer import WordTokenizer
 from geoclip_lite.files import sha256, write_atomically
+from geoclip_lite.images import rgb
 
 IMAGE_SIZE = 64
 CONTEXT_LENGTH = 64
@@ -70,12 +71,14 @@ def to_input(pixels: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "imag
 
 def to_pixels(images: Sequence[Image.Image]) -> UInt8[Tensor, "images 3 size size"]:
     """Pictures of any size to the model's square: scaled, then cropped around the centre."""
-    fitted = [
-        image if image.size == (IMAGE_SIZE, IMAGE_SIZE) else ImageOps.fit(image, (IMAGE_SIZE, IMAGE_SIZE))
-        for image in images
-    ]
-    pixels = np.stack([np.asarray(image.convert("RGB")) for image in fitted])
+    pixels = np.stack([np.asarray(square(image)) for image in images])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+def square(image: Image.Image) -> Image.Image:
+    """What the minis look at in a picture, see `squares.square_of`."""
+    image, size = rgb(image), (IMAGE_SIZE, IMAGE_SIZE)
+    return image if image.size == size else ImageOps.fit(image, size)
 
 
 class MiniClip:

@@ -1,7 +1,8 @@
 """Every model of open_clip behind the `DualEncoder` interface: published weights by tag, or a file of yours.
 
 Nothing is computed here that open_clip does not compute: its model, its tokenizer, its preprocessing. What is
-added are batches, unit vectors on the CPU, and errors that say what to do.
+added are batches, unit vectors on the CPU, and errors that say what to do; and a picture is brought to RGB by
+`images.rgb` first, which matters for transparent pixels and for grey of more than 8 bits.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from geoclip_lite.encoders.mini import WeightsError
 from geoclip_lite.encoders.templates import CLIP_TEMPLATES
 from geoclip_lite.encoders.tokenizer import TextWarning, check_texts
 from geoclip_lite.encoders.truncation import Tokenizer, Truncation, truncation
+from geoclip_lite.images import rgb
 
 CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin")  # read as numbers; code in them is never run
 QUICK = "-quickgelu"  # ends the names of architectures with OpenAI's activation
@@ -63,6 +65,7 @@ class OpenClipEncoder:
         self.model = model.eval().to(self.device)
         preprocessing = PreprocessCfg(**model.visual.preprocess_cfg)
         self.preprocess = image_transform_v2(preprocessing, is_train=False)
+        self.preprocess.transforms.insert(0, rgb)
         *self._to_square, _, _ = self.preprocess.transforms  # then to a tensor, and around zero
         self.image_size = preprocessing.input_size[-1]
         self.dim = open_clip.get_model_config(architecture)["embed_dim"]

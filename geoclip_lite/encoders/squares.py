@@ -6,10 +6,10 @@ does it without holding up other threads, so it can be done beside the encoder.
 
 from __future__ import annotations
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.mini import MiniClip
+from geoclip_lite.encoders.mini import MiniClip, square
 
 
 def square_of(encoder: DualEncoder, image: Image.Image) -> Image.Image:
@@ -20,10 +20,4 @@ def square_of(encoder: DualEncoder, image: Image.Image) -> Image.Image:
     """
     if hasattr(encoder, "square"):
         return encoder.square(image)
-    return mini_square(image, encoder.image_size) if isinstance(encoder, MiniClip) else image
-
-
-def mini_square(image: Image.Image, side: int) -> Image.Image:
-    """As the minis do it: scaled, then cropped around the centre."""
-    fitted = image if image.size == (side, side) else ImageOps.fit(image, (side, side))
-    return fitted.convert("RGB")
+    return square(image) if isinstance(encoder, MiniClip) else image

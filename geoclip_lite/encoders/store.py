@@ -26,6 +26,7 @@ from torch import Tensor
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.squares import square_of
 from geoclip_lite.encoders.tokenizer import check_texts
+from geoclip_lite.images import rgb
 
 KEPT_AT_ONCE = 1024  # items in a transaction: what a killed process may lose
 PATIENCE = 60  # seconds to wait while another process writes
@@ -72,7 +73,8 @@ class Stored:
         return self._encode(texts, [text_key(text) for text in texts], self.encoder.encode_texts)
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float[Tensor, "images dim"]:
-        """One unit vector an image. Pictures of equal mode, size and pixels are one picture."""
+        """One unit vector an image. Pictures that are equal in RGB are one picture."""
+        images = [rgb(image) for image in images]
         return self._encode(images, [image_key(image) for image in images], self.encoder.encode_images)
 
     def square(self, image: Image.Image) -> Image.Image:

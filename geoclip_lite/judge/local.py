@@ -20,6 +20,7 @@ from geoclip_lite.chat import BadReplyError
 from geoclip_lite.encoders.device import usable_device
 from geoclip_lite.encoders.hub import brief
 from geoclip_lite.encoders.mini import WeightsError
+from geoclip_lite.images import rgb
 from geoclip_lite.judge.questions import TOP_GRADE, Asked, Judgement, Question
 from geoclip_lite.scenes import Scene
 
@@ -133,7 +134,7 @@ class MatchingJudge:
     def _matches(self, questions: Sequence[Question]) -> list[float]:
         """P(match) of some pairs."""
         _, head, output = MATCHING[self.model.config.model_type]
-        pictures = [item.image(self.size).convert("RGB") for _, item in questions]
+        pictures = [rgb(item.image(self.size)) for _, item in questions]
         texts = [_words(asked) for asked, _ in questions]
         inputs = self.processor(
             images=pictures, text=texts, padding=True, truncation=True, return_tensors="pt"

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from geoclip_lite import chat
 from geoclip_lite.chat import BadReplyError, Endpoint
 from geoclip_lite.encoders.store import default_folder, image_key
+from geoclip_lite.images import rgb
 from geoclip_lite.judge.budget import Budget, Cost
 from geoclip_lite.judge.cache import Cache, Entry, JudgeWarning
 from geoclip_lite.judge.questions import Asked, Judgement, Question, prompt, read
@@ -177,7 +178,7 @@ class ModelJudge:
 
     def _picture(self, item: Scene) -> Image.Image:
         """As the model is shown it."""
-        picture = item.image(self.size).convert("RGB")
+        picture = rgb(item.image(self.size)).copy()
         picture.thumbnail((self.size, self.size))
         return picture
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.mini import MiniClip, to_input, to_pixels
+from geoclip_lite.images import rgb
 from geoclip_lite.regions.towers import NoTokensError, value_map
 from geoclip_lite.retrieval import unit_rows
 from geoclip_lite.transport import PointSets
@@ -159,7 +160,8 @@ def crops(
     boxes = torch.cat([window_boxes(2 * s, 2 * s, 2) for s in scales])
     parts = []
     for start in _bar(range(0, len(images), batch), encoder.name, progress):
-        squares = [ImageOps.fit(image, (min(image.size),) * 2) for image in images[start : start + batch]]
+        pictures = map(rgb, images[start : start + batch])
+        squares = [ImageOps.fit(picture, (min(picture.size),) * 2) for picture in pictures]
         cut = [_crop(square, box) for square in squares for box in boxes.tolist()]
         parts.append(encoder.encode_images(cut).view(len(squares), len(boxes), -1))
     return Regions(torch.cat(parts), boxes)

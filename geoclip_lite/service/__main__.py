@@ -4,7 +4,8 @@
     python -m geoclip_lite.service photos --encoder ViT-B-32-quickgelu/openai
 
 Without a folder it draws a gallery first (half a minute, kept in the cache). The minis know drawn scenes
-only: for photos name another encoder.
+only: for photos name another encoder. Files that are damaged, and pictures in formats that are not decoded,
+are left out and named on stderr.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CANNOT as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
+    for one in collection.left_out:
+        print(f"left out: {one.reason}", file=sys.stderr)
     app = create_app(collection, limits, writable=chosen.writable, hosts=running.names(chosen.host))
     watching.log_as_json()
     print(f"{collection.title}: search at {running.address(sock)} (Ctrl+C stops)", flush=True)

@@ -16,12 +16,13 @@ from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from geoclip_lite.datasets.folder import first, shown
 from geoclip_lite.index import VectorStoreError
 from geoclip_lite.service import description, searching
 from geoclip_lite.service.collection import Collection, Entry
 from geoclip_lite.service.desk import Desk
 from geoclip_lite.service.guard import Guard
-from geoclip_lite.service.limits import FORMATS, Limits
+from geoclip_lite.service.limits import MEDIA, Limits
 from geoclip_lite.service.models import (
     RERANKERS,
     About,
@@ -193,6 +194,7 @@ class Service:
             rerankers=list(RERANKERS),
             examples=list(self.collection.examples),
             writable=self.writable,
+            left_out=first([shown(one.name) for one in self.collection.left_out]),
         )
 
     async def health(self) -> Health:
@@ -241,6 +243,6 @@ def media(request: Request) -> str:
 
 async def picture_of(request: Request) -> bytes:
     """The body of a request that brings a picture."""
-    if media(request) not in FORMATS:
-        raise Refusal(415, f"the content type must be one of {', '.join(FORMATS)}")
+    if media(request) not in MEDIA:
+        raise Refusal(415, f"the content type must be one of {', '.join(MEDIA)}")
     return await request.body()

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from PIL import Image
 from tqdm import tqdm
 
+from geoclip_lite.datasets.folder import LeftOut, left
 from geoclip_lite.index import field
+from geoclip_lite.index.base import MAX_ID
+from geoclip_lite.index.filters import check_text
 from geoclip_lite.pipeline import Pipeline
 from geoclip_lite.service.pictures import Shelf, fitted
 
@@ -51,12 +54,14 @@ class Collection:
         pipelines: by the name of the encoder; the first is the one that is taken if none is named.
         shelf: the copies.
         examples: queries to begin with.
+        left_out: files that are not among the pictures.
     """
 
     title: str
     pipelines: Mapping[str, Pipeline]
     shelf: Shelf
     examples: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     def add(self, entries: Sequence[Entry]) -> None:
         """Keeps pictures, replacing those of the same id. Once it returns, they are safe.
@@ -66,7 +71,7 @@ class Collection:
         Raises:
             BadInputError, VectorStoreError: see `Pipeline.add`.
         """
-        self._add(dict.fromkeys(self.pipelines, entries))
+        self._add(dict.fromkeys(self.pipelines, entries), {e.id: fitted(e.picture()) for e in entries})
 
     def delete(self, ids: Sequence[str]) -> int:
         """Takes pictures out, with their copies. Returns how many were there, under any encoder."""
@@ -78,8 +83,8 @@ class Collection:
         self._forget(copies)
         return len(found)
 
-    def sync(self, entries: Sequence[Entry]) -> None:
-        """Makes the collection hold these pictures, besides what was sent in.
+    def sync(self, entries: Sequence[Entry]) -> list[LeftOut]:
+        """Makes the collection hold these pictures, besides what was sent in. Returns what it cannot hold.
 
         Work that a killed process has done is not done again.
         """
@@ -90,12 +95,18 @@ class Collection:
             name: {e for e in entries if stamps.get(e.id) != e.stamp} for name, stamps in known.items()
         }
         new = [entry for entry in entries if any(entry in some for some in lacking.values())]
+        left_out: list[LeftOut] = []
         for start in tqdm(range(0, len(new), AT_ONCE), "pictures", disable=not new):
             block = new[start : start + AT_ONCE]
-            self._add({name: [entry for entry in block if entry in some] for name, some in lacking.items()})
+            pictures = readable(block, left_out)
+            good = [entry for entry in block if entry.id in pictures]
+            self._add({name: [e for e in good if e in some] for name, some in lacking.items()}, pictures)
+        names = {one.name for one in left_out}
+        self.delete(sorted(name for stamps in known.values() for name in stamps.keys() & names))
         for name, some in lacking.items():
             if some:
                 self.pipelines[name].optimise()
+        return left_out
 
     def tidy(self) -> None:
         """Merges what many small writes have left, which slows searches down. They go on meanwhile."""
@@ -119,16 +130,14 @@ class Collection:
         for pipeline in self.pipelines.values():
             pipeline.close()
 
-    def _add(self, wanted: Mapping[str, Sequence[Entry]]) -> None:
-        """Entries for each pipeline; each picture is read and copied once.
+    def _add(self, wanted: Mapping[str, Sequence[Entry]], pictures: Mapping[str, Image.Image]) -> None:
+        """Entries for each pipeline, with their pictures; each is copied once.
 
         The indexes are asked before anything is written: where one is gone, no copy is left behind.
         """
         ids = {name: [entry.id for entry in entries] for name, entries in wanted.items()}
         indexes = {name: self.pipelines[name].pictures for name in wanted}
         before = {name: index.matching("id", ids[name]).fields["copy"] for name, index in indexes.items()}
-        every = {entry.id: entry for entries in wanted.values() for entry in entries}
-        pictures = {name: fitted(entry.picture()) for name, entry in every.items()}
         copies = {name: self.shelf.put(picture) for name, picture in pictures.items()}
         for encoder, entries in wanted.items():
             fields = {
@@ -152,3 +161,15 @@ class Collection:
         rows = pipeline.pictures.matching("origin", [FOLDER])
         about = zip(rows.ids, rows.fields["stamp"], rows.fields["copy"], strict=True)
         return {name: stamp for name, stamp, key in about if self.shelf.path(key).is_file()}
+
+
+def readable(entries: Sequence[Entry], left_out: list[LeftOut]) -> dict[str, Image.Image]:
+    """id -> picture of those that can be kept; the others are added to `left_out`."""
+    pictures = {}
+    for entry in entries:
+        try:
+            check_text(entry.id, "the path", MAX_ID)
+            pictures[entry.id] = fitted(entry.picture())
+        except ValueError as error:
+            left_out.append(left(entry.id, error))
+    return pictures

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from fastapi import Response
 
-from geoclip_lite.service.limits import FORMATS
+from geoclip_lite.service.limits import MEDIA as PICTURES
 from geoclip_lite.service.models import Problem
 from geoclip_lite.service.problems import MEDIA
 
 BINARY = {"type": "string", "format": "binary"}
-PICTURE_BODY = {"requestBody": {"required": True, "content": {kind: {"schema": BINARY} for kind in FORMATS}}}
+PICTURE_BODY = {"requestBody": {"required": True, "content": {kind: {"schema": BINARY} for kind in PICTURES}}}
 REASONS = {
     400: "The request does not fit the types",
     403: "This service only reads",

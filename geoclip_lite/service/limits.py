@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from geoclip_lite.images import FORMATS
+
 MOST_RESULTS = 50
 MOST_PHRASES = 24  # of a query: beyond the windows of a picture, phrases would only stay alone
 MOST_CAPTION = 1000  # characters
 MOST_PIXELS = 40_000_000  # of a picture, once unpacked: 120 MB
 MOST_PUSH = 4.0  # lengths of the query
 
-FORMATS = {
-    "image/bmp": "BMP",
-    "image/gif": "GIF",
-    "image/jpeg": "JPEG",
-    "image/png": "PNG",
-    "image/webp": "WEBP",
-}
+MEDIA = (  # what clients call a picture; what it is, its content says
+    *(f"image/{name.lower()}" for name in FORMATS),
+    *("image/jpg", "image/pjpeg", "image/x-ms-bmp", "application/octet-stream"),
+)
 
 
 @dataclass(frozen=True)

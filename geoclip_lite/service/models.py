@@ -156,6 +156,7 @@ class About(BaseModel):
     rerankers: list[Reranker]
     examples: list[str]
     writable: bool
+    left_out: list[str] = Field(description="files of the folder that are not searched; of many, a few")
 
 
 class Kept(BaseModel):

@@ -12,57 +12,23 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from geoclip_lite import images
 from geoclip_lite.files import write_atomically
-from geoclip_lite.service.limits import FORMATS, MOST_PIXELS
+from geoclip_lite.service.limits import MOST_PIXELS
 
 SIDE = 640  # pixels of a copy's longer side
 
 
-class BadPictureError(ValueError):
-    """Bytes that are no picture, or a picture that cannot be read."""
-
-
-class UnknownFormatError(BadPictureError):
-    """No picture at all, as far as can be told."""
-
-
-class TooManyPixelsError(BadPictureError):
-    """A picture that would unpack to more than the memory that there is for it."""
-
-
 def opened(content: bytes) -> Image.Image:
-    """The picture upright and in RGB; of a moving one the first frame.
-
-    What it would unpack to is known from its head, before a pixel is read.
-
-    Raises:
-        UnknownFormatError, TooManyPixelsError, BadPictureError: see there.
-    """
-    try:
-        image = Image.open(io.BytesIO(content), formats=list(FORMATS.values()))
-    except UnidentifiedImageError as error:
-        names = ", ".join(FORMATS.values())
-        raise UnknownFormatError(f"these {len(content):,} bytes are no picture: send {names}") from error
-    except Image.DecompressionBombError as error:
-        raise TooManyPixelsError(f"the picture must have at most {MOST_PIXELS:,} pixels") from error
-    except Exception as error:  # a damaged head leads to OSError, SyntaxError, struct.error and more
-        raise BadPictureError(f"the picture's head cannot be read: {type(error).__name__}") from error
-    with image:
-        width, height = image.size
-        if width * height > MOST_PIXELS:
-            size = f"{width:,} x {height:,}"
-            raise TooManyPixelsError(f"the picture must have at most {MOST_PIXELS:,} pixels, it has {size}")
-        try:
-            return ImageOps.exif_transpose(image).convert("RGB")
-        except Exception as error:
-            raise BadPictureError(f"the picture is damaged or cut off: {type(error).__name__}") from error
+    """A picture that a stranger sent. Raises what `images.read` raises."""
+    return images.read(content, MOST_PIXELS)
 
 
 def fitted(picture: Image.Image) -> Image.Image:
     """In RGB, and at most SIDE pixels wide or high: what is kept, encoded and shown."""
-    small = picture.convert("RGB")
+    small = images.rgb(picture).copy()
     small.thumbnail((SIDE, SIDE))
     return small
 

@@ -13,9 +13,9 @@ from http import HTTPStatus
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from geoclip_lite.images import PictureError, TooManyPixelsError, UnknownFormatError
 from geoclip_lite.index import BadInputError, VectorStoreError
 from geoclip_lite.service.desk import BusyError, TooSlowError
-from geoclip_lite.service.pictures import BadPictureError, TooManyPixelsError, UnknownFormatError
 
 MEDIA = "application/problem+json"
 
@@ -49,11 +49,11 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(429, "all workers are busy and the queue is full: try again", {"Retry-After": "1"})
         case TooSlowError():
             return Refusal(503, "the answer did not come in time: try again", {"Retry-After": "2"})
-        case UnknownFormatError():
-            return Refusal(415, str(error))
-        case TooManyPixelsError():
-            return Refusal(413, str(error))
-        case BadPictureError() | BadInputError():
+        case PictureError():
+            statuses = {UnknownFormatError: 415, TooManyPixelsError: 413, PictureError: 422}
+            status = next(status for kind, status in statuses.items() if isinstance(error, kind))
+            return Refusal(status, f"the picture cannot be read: {error}")
+        case BadInputError():
             return Refusal(422, str(error))
         case VectorStoreError():
             detail = "the vector store cannot be used just now: try again later"

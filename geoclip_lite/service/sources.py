@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 from geoclip_lite import regions
 from geoclip_lite.datasets import folder as folders
 from geoclip_lite.datasets import shapes
+from geoclip_lite.datasets.folder import LeftOut
 from geoclip_lite.encoders import DualEncoder, load_encoder
 from geoclip_lite.encoders.store import default_folder
 from geoclip_lite.encoders.templates import encode_with_templates
@@ -46,22 +49,29 @@ def demo(encoders: Sequence[str] = DEMO_ENCODERS, place: str | None = None) -> C
 
 
 def of_folder(folder: Path, encoders: Sequence[str], place: str | None = None) -> Collection:
-    """A folder of pictures. What has changed in it since the last time is noticed.
+    """A folder of pictures. What has changed since the last time is noticed, and what is left out is noted.
 
     Args:
         encoders: names, as `load_encoder` takes them.
         place: of the indexes; None: a folder in the cache, named by the folder's path.
 
     Raises:
-        FileNotFoundError, ValueError: see `folder.read`.
+        FileNotFoundError: no such folder.
+        ValueError: no picture in it that can be read.
     """
-    folder = Path(folder).resolve()
-    scenes = folders.read(folder)
-    name = f"{slug(folder.name)}_{sha256(str(folder).encode()).hexdigest()[:12]}"
+    folder, left_out = Path(folder).resolve(), []
+    entries = list(entries_of(folder, left_out))
+    name = f"{slug(folder.name)}_{sha256(os.fsencode(folder)).hexdigest()[:12]}"
     place = place or str(default_folder() / "service" / name)
-    collection = Collection(folder.name, opened(encoders, place), shelf_of(place, name), captions(scenes))
-    collection.sync([entry(folder, scene) for scene in scenes])
-    return collection
+    collection = Collection(folders.shown(folder.name), opened(encoders, place), shelf_of(place, name))
+    left_out += collection.sync(entries)
+    names = {one.name for one in left_out}
+    good = [entry for entry in entries if entry.id not in names]
+    if not good:
+        raise ValueError(
+            f"folder: {folders.shown(folder)} holds no readable picture; {folders.told(left_out)}"
+        )
+    return replace(collection, examples=captions(good), left_out=tuple(left_out))
 
 
 def opened(encoders: Sequence[str], place: str, centred: bool = False) -> dict[str, Pipeline]:
@@ -97,10 +107,15 @@ def centring_of(encoder: DualEncoder) -> Centring:
     return Centring.fit(regions.phrase_sets([s.caption for s in held_out], encode).vectors, seen)
 
 
-def entry(folder: Path, scene: Scene) -> Entry:
-    """A file's picture in its own size, stamped as `folder.stamp` does."""
-    stamp = folders.stamp(folder / scene.image_id)
-    return Entry(scene.image_id, scene.caption[:MOST_CAPTION], scene.image, stamp)
+def entries_of(folder: Path, left_out: list[LeftOut]) -> Iterator[Entry]:
+    """The pictures of a folder in their own size, stamped as `folder.stamp` does."""
+    for path in folders.walk(folder, left_out):
+        name = path.relative_to(folder).as_posix()
+        try:
+            caption, stamp = folders.caption(path)[:MOST_CAPTION], folders.stamp(path)
+            yield Entry(name, caption, partial(folders.draw, path), stamp)
+        except (OSError, ValueError) as error:
+            left_out.append(folders.left(name, error))
 
 
 def described(scene: Scene) -> str:
@@ -109,7 +124,7 @@ def described(scene: Scene) -> str:
     return f"{', '.join(some)} and {last}"
 
 
-def captions(scenes: Sequence[Scene]) -> tuple[str, ...]:
+def captions(scenes: Sequence[Scene | Entry]) -> tuple[str, ...]:
     """A few, evenly spread and each once."""
     spread = [scenes[i * len(scenes) // FEW].caption for i in range(min(FEW, len(scenes)))]
     return tuple(dict.fromkeys(spread))

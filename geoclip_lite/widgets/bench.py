@@ -21,6 +21,7 @@ from geoclip_lite.datasets import clevr_like, folder, shapes, things
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.templates import encode_with_templates
 from geoclip_lite.encoders.tokenizer import TextWarning
+from geoclip_lite.images import rgb
 from geoclip_lite.retrieval import Gallery
 from geoclip_lite.scenes import Scene
 from geoclip_lite.transport import PointSets
@@ -55,9 +56,9 @@ class World:
     example: str = ""
 
     @classmethod
-    def of_folder(cls, path: Path | str, **about) -> World:
-        """Pictures of your own, see `datasets.folder.read`, which says what it refuses."""
-        return cls(partial(folder.read, path), **about)
+    def of_folder(cls, path: Path | str, damaged: folder.Damaged = "refuse", **about) -> World:
+        """Pictures of your own, see `datasets.folder.read`, which says what it refuses or leaves out."""
+        return cls(partial(folder.read, path, damaged), **about)
 
 
 WORLDS = {  # the gallery of Shapes holds its example, and the same with circle and star exchanged
@@ -208,5 +209,5 @@ def _with_notes(compute: Callable[[], T]) -> tuple[T, Notes]:
 def thumbnail(picture: Image.Image) -> str:
     """The middle square of a picture as a data address."""
     file = io.BytesIO()
-    ImageOps.fit(picture, (SIDE, SIDE)).save(file, "PNG")
+    ImageOps.fit(rgb(picture), (SIDE, SIDE)).save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -29,6 +29,7 @@ from geoclip_lite.datasets import folder
 from geoclip_lite.datasets.clevr_like import SLOTS, describe
 from geoclip_lite.datasets.official.json_stream import elements
 from geoclip_lite.datasets.official.reading import DAMAGE, Faults, Missing, Reading, listed, name, need, text
+from geoclip_lite.images import PictureError, opened
 from geoclip_lite.scenes import Relation, Scene, SceneObject
 
 FEATURES = "features"  # the HDF5 file's data set: uint8, pictures x 3 x height x width
@@ -121,7 +122,7 @@ class _Files:
         names = _names(scenes)
         self.files: dict[str, list[Path]] = {}
         for path in sorted(place.rglob("*")):
-            if path.suffix.lower() in folder.PICTURES and not path.name.startswith("."):
+            if folder.is_picture(path):
                 owner = next((n for n in _beginnings(path.relative_to(place)) if n in names), None)
                 self.files.setdefault(owner, []).append(path)
 
@@ -133,12 +134,11 @@ class _Files:
         for path in files:
             image_id = path.relative_to(self.place).as_posix()
             try:
-                with Image.open(path) as image:
-                    size = image.size if len(files) == 1 else None
-            except Exception as error:  # a damaged file leads to OSError, SyntaxError, struct.error and more
+                size = opened(path, lambda image: image.size)
+            except PictureError as error:
                 self.faults.note("pictures that cannot be read", f"{image_id}: {error!r}")
                 continue
-            views.append((image_id, size, partial(folder.draw, path)))
+            views.append((image_id, size if len(files) == 1 else None, partial(folder.draw, path)))
         return views
 
 

@@ -26,7 +26,7 @@ function request() {
     return ["/api/search", { method: "POST", headers: { "Content-Type": "application/json" }, body }];
   }
   const named = new URLSearchParams({ encoder, ...push() });
-  return [`/api/search-by-picture?${named}`, { method: "POST", headers: { "Content-Type": file.type }, body: file }];
+  return [`/api/search-by-picture?${named}`, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file }];
 }
 
 async function search({ remember = true } = {}) {
@@ -298,6 +298,8 @@ async function begin() {
   const about = await response.json();
   const many = Math.max(...about.encoders.map(encoder => encoder.pictures));
   $("about").textContent = `${about.title} · ${many.toLocaleString("en")} pictures`;
+  $("left-out").hidden = !about.left_out.length;
+  $("left-out").textContent = `Left out: ${about.left_out.join(", ")}.`;
   $("encoder").replaceChildren(...about.encoders.map(({ name }) => element("option", { value: name }, name)));
   $("examples").hidden = !about.examples.length;
   $("examples").firstElementChild.replaceChildren(...about.examples.flatMap((text, i) => [i ? ", or " : "", example(text)]));
