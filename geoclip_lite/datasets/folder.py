@@ -53,8 +53,16 @@ def _walk(folder: Path) -> Iterator[Path]:
     for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
         if path.is_dir():
             yield from () if path.is_symlink() else _walk(path)  # a link may lead back to where it lies
-        elif path.suffix.lower() in PICTURES and path.is_file():
+        elif is_picture(path):
             yield path
+
+
+def is_picture(path: Path) -> bool:
+    """A file that is not hidden and whose name ends like a picture's.
+
+    Archivers of some systems leave a hidden `._12.jpg` beside every picture.
+    """
+    return path.suffix.lower() in PICTURES and not path.name.startswith(".") and path.is_file()
 
 
 def _scene(path: Path, image_id: str) -> Scene:

@@ -12,7 +12,7 @@ import csv
 from functools import partial
 from pathlib import Path
 
-from geoclip_lite.datasets.folder import PICTURES, draw
+from geoclip_lite.datasets.folder import draw, is_picture
 from geoclip_lite.datasets.official.reading import Faults, Missing, Reading, need
 from geoclip_lite.scenes import Scene, SceneObject
 
@@ -35,7 +35,7 @@ def read(folder: Path | str, missing: Missing = "refuse") -> Reading[Scene]:
     faults, scenes = Faults(missing), []
     for place in sorted(path for path in (folder / "images").iterdir() if path.is_dir()):
         adjective, _, noun = place.name.partition(" ")
-        files = sorted(path for path in place.iterdir() if path.suffix.lower() in PICTURES)
+        files = sorted(filter(is_picture, place.iterdir()))
         if adjective == ANY_STATE:
             faults.leave("folders of nouns in any state", place.name)
         elif not noun or not files:
