@@ -14,6 +14,7 @@ from _tables import Row
 
 from geoclip_lite import results
 from geoclip_lite.datasets import clevr_like, shapes
+from geoclip_lite.datasets.official.reading import told
 from geoclip_lite.encoders.mini import load_mini
 from geoclip_lite.scorecard.benchmark import Benchmark
 from geoclip_lite.scorecard.printed import paper_data
@@ -36,6 +37,7 @@ def figures() -> Iterator[Row]:
 def on(table: str, benchmark: Benchmark | Shop, mini: str) -> Iterator[Row]:
     """All seeds of an encoder. Ridge's folds stay the same; an adapter has its encoder's seed."""
     about = {"table": table, "data": benchmark.name, "stands for": paper_data(benchmark.name)}
+    about |= {"gallery": len(benchmark.items), "left out": told(benchmark.left_out)}
     for seed in SEEDS:
         encoder = load_mini(trained(mini, seed))
         for row in measured(encoder, benchmark, METHODS[table], seed=seed if table == "report" else 0):

@@ -243,9 +243,24 @@ def test_sugarcrepes_own_figure_counts_ties_as_wrong(tmp_path):
     right = np.array([0.5, 0.5, 0.5, 0.3, 0.1, 0.2])
     wrong = np.array([0.4, 0.5, 0.6, 0.1, 0.0, 0.2])
     found = sugarcrepe.accuracy(reading.scenes, right, wrong)
-    assert found == pytest.approx({"add_att": 1 / 3, "swap_obj": 2 / 3})
+    assert found.accuracy.to_dict() == pytest.approx({"add_att": 1 / 3, "swap_obj": 2 / 3})
+    assert found.tied.to_dict() == {"add_att": 1, "swap_obj": 1}
+    assert found["items"].to_dict() == {"add_att": 3, "swap_obj": 3}
     with pytest.raises(ValueError, match="6 choices need as many of both, got 5 and 6"):
         sugarcrepe.accuracy(reading.scenes, right[1:], wrong)
+
+
+def test_sugarcrepes_own_figure_resamples_pictures(tmp_path):
+    """Eight items a picture, alike: as wide as the interval of one each; so are coins."""
+    reading = sugarcrepe.read(*write_sugarcrepe(tmp_path), subsets=("add_att",))
+    right = np.array([0.5, 0.5, 0.1])
+    once, more = (
+        sugarcrepe.accuracy(n * reading.scenes, np.tile(right, n), np.full(3 * n, 0.3)).loc["add_att"]
+        for n in (1, 8)
+    )
+    sides = ["accuracy", "low", "high", "chance low", "chance high"]
+    assert more[sides].to_dict() == pytest.approx(once[sides].to_dict())
+    assert more["items"] == 24
 
 
 def test_sugarcrepe_names_items_that_cannot_be_used(tmp_path):
