@@ -1,5 +1,8 @@
 """How good is a ranking? Per query, with ties by expected value; then over queries, with an interval.
 
+Queries that share a picture are no independent draws: what makes the picture hard makes all of them hard.
+Their `groups` (the picture of each query) are resampled whole, or the interval would be too narrow.
+
 A metric takes a `Ranking` and a matrix of grades (see `relevance`) and returns one number per query. An item
 is relevant if its grade is above 0.
 
@@ -16,7 +19,7 @@ A ranking that was cut to k items (a shortlist) has lost the ties across its own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -24,12 +27,14 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int, Real
+from scipy.stats import binom
 from torch import Tensor
 
 from geoclip_lite.retrieval import Ranking
 
 Grades = Real[Tensor, "queries items"]
 PerQuery = Float[Tensor, " queries"]
+Groups = Sequence[Hashable] | None  # what each query is about, a picture mostly; None: all differ
 
 
 def grades_of(ranking: Ranking, relevance: Grades) -> Real[Tensor, "queries k"]:
@@ -227,19 +232,25 @@ def evaluate(ranking: Ranking, relevance: Grades, ks: Sequence[int] = (1, 5, 10)
 
 
 def summarise(
-    frame: pd.DataFrame, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    frame: pd.DataFrame,
+    *,
+    groups: Groups = None,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """One row per metric: value, low, high and the number of queries. Ranks by median, all else by mean.
 
     The interval covers what other queries of the same kind would do to the figure, nothing else (not another
     gallery, nor another training run).
+
+    Args:
+        groups: as of `bootstrap_interval`.
     """
+    options = {"groups": groups, "confidence": confidence, "resamples": resamples, "seed": seed}
     rows = []
     for name, values in frame.items():
-        statistic = np.median if name == "rank" else np.mean
-        interval = bootstrap_interval(
-            values, statistic, confidence=confidence, resamples=resamples, seed=seed
-        )
+        interval = bootstrap_interval(values, np.median if name == "rank" else np.mean, **options)
         metric = "median rank" if name == "rank" else name
         rows.append((metric, interval.value, interval.low, interval.high, len(values)))
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "queries"])
@@ -265,13 +276,21 @@ def bootstrap_interval(
     values: Sequence[float],
     statistic: Callable[[np.ndarray], float] = np.mean,
     *,
+    groups: Groups = None,
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap: the middle 95 % of the statistic over resampled queries (Efron, 1979)."""
+    """Percentile bootstrap: the middle 95 % of the statistic over resampled queries (Efron, 1979).
+
+    Args:
+        groups: what each query is about. Whole groups are resampled (Davison and Hinkley, 1997, section 3.8).
+
+    Raises:
+        ValueError: no values, NaN among them, not as many groups, or options out of their range.
+    """
     values = _checked(values, "values")
-    resampled = _resample(values, statistic, resamples, seed)
+    resampled = _resample(values, statistic, groups, resamples, seed)
     return Interval(float(statistic(values)), *_middle(resampled, confidence))
 
 
@@ -279,6 +298,7 @@ def paired_bootstrap(
     a: Sequence[float],
     b: Sequence[float],
     *,
+    groups: Groups = None,
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
@@ -288,34 +308,83 @@ def paired_bootstrap(
     Queries are resampled together with both methods' results, so what makes a query hard for both cancels.
     p = 2 min(P(mean* <= 0), P(mean* >= 0)) over resampled means, one added to either count: never 0, and
     below 0.05 about where the 95 % interval leaves out 0. Ranks may be infinite: compare reciprocal ranks.
+
+    Args:
+        groups: as of `bootstrap_interval`.
     """
     a, b = _checked(a, "a"), _checked(b, "b")
     if a.shape != b.shape:
         raise ValueError(f"a and b must be results of the same queries, got {len(a)} and {len(b)} values")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("a and b must be finite: for ranks, compare reciprocal ranks")
-    means = _resample(a - b, np.mean, resamples, seed)
+    means = _resample(a - b, np.mean, groups, resamples, seed)
     smaller_side = min((means <= 0).sum(), (means >= 0).sum())
     p = min(1.0, 2 * (1 + smaller_side) / (1 + resamples))
     return Difference(float((a - b).mean()), *_middle(means, confidence), p=float(p))
 
 
-def _resample(values: np.ndarray, statistic: Callable, resamples: int, seed: int) -> np.ndarray:
+def chance_interval(
+    chance: float, queries: int, *, groups: Groups = None, confidence: float = 0.95
+) -> Interval:
+    """Where the mean of a metric from 0 to 1 lies if nothing but luck is at work: a binomial's middle 95 %.
+
+    The binomial has the largest variance of all such metrics. Queries of one group share their luck at worst,
+    so there are as many draws as groups of equal size would have the same variance (Kish, 1965):
+    (sum of sizes)^2 / sum of sizes^2.
+
+    Args:
+        chance: the expected value, e.g. k / pictures for R@k, 1/2 for one of two captions.
+        groups: as of `bootstrap_interval`.
+    """
+    if not 0 <= chance <= 1:
+        raise ValueError(f"chance must be an expected value from 0 to 1, got {chance}")
+    sizes = np.bincount(_codes(groups, queries))
+    draws = max(1, int(sizes.sum() ** 2 / (sizes**2).sum()))
+    low, high = binom.ppf(_tails(confidence), draws, chance) / draws
+    return Interval(float(chance), float(low), float(high))
+
+
+def _resample(
+    values: np.ndarray, statistic: Callable, groups: Groups, resamples: int, seed: int
+) -> np.ndarray:
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
-    rng = np.random.default_rng(seed)
-    return np.array(
-        [statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(resamples)]
-    )
+    rows = _rows_drawn(_codes(groups, len(values)), resamples, seed)
+    return np.array([statistic(values[some]) for some in rows])
+
+
+def _rows_drawn(codes: Int[np.ndarray, " queries"], resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Rows of as many groups as there are, drawn with replacement, all rows of a group each time."""
+    rng, order, sizes = np.random.default_rng(seed), codes.argsort(kind="stable"), np.bincount(codes)
+    starts = sizes.cumsum() - sizes
+    for _ in range(resamples):
+        drawn = rng.integers(len(sizes), size=len(sizes))
+        n = sizes[drawn]
+        within = np.arange(n.sum()) - np.repeat(n.cumsum() - n, n)
+        yield order[np.repeat(starts[drawn], n) + within]
+
+
+def _codes(groups: Groups, queries: int) -> Int[np.ndarray, " queries"]:
+    """Groups by number, in the order in which they come."""
+    if groups is None:
+        return np.arange(queries)
+    array = np.asarray(groups)
+    codes = pd.factorize(array)[0] if array.shape == (queries,) else np.array([-1])
+    if codes.min() < 0:  # the code of None and NaN
+        raise ValueError(f"groups must have a name for each of {queries} queries, got {groups!r:.200}")
+    return codes
 
 
 def _middle(resampled: np.ndarray, confidence: float) -> tuple[float, float]:
     """Quantiles without interpolation, so that an infinite rank stays one."""
+    low, high = np.quantile(resampled, _tails(confidence), method="inverted_cdf")
+    return float(low), float(high)
+
+
+def _tails(confidence: float) -> list[float]:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, e.g. 0.95, got {confidence}")
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    low, high = np.quantile(resampled, tails, method="inverted_cdf")
-    return float(low), float(high)
+    return [(1 - confidence) / 2, (1 + confidence) / 2]
 
 
 def _checked(values: Sequence[float], name: str) -> np.ndarray:

@@ -15,6 +15,7 @@ from _runs import MINIS, SEEDS, drawn, run_names, shipped, trained
 
 from geoclip_lite import results
 from geoclip_lite.datasets import clevr_like, shapes
+from geoclip_lite.datasets.official.reading import told
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.mini import load_mini
 from geoclip_lite.results import Row, Study
@@ -47,10 +48,11 @@ def of_world(world: ModuleType) -> Benchmark:
 def on(table: str, benchmark: Benchmark | Shop, encoder: DualEncoder, run: Row) -> Iterator[Row]:
     """A table by one encoder. Ridge's folds stay the same; an adapter has its encoder's seed."""
     about = {"table": table, "data": benchmark.name, "stands for": paper_data(benchmark.name)}
+    about |= {"gallery": len(benchmark.items), "left out": told(benchmark.left_out)}
     seed = run["seed"] if table == "report" else 0
     for row in measured(encoder, benchmark, METHODS[table], seed=seed):
-        row |= {"seed": run["seed"]} | {n: round(row[n], 4) for n in ("value", "low", "high")}
-        yield about | {"encoder": run["encoder"]} | row
+        row |= {name: round(value, 4) for name, value in row.items() if isinstance(value, float)}
+        yield about | {"encoder": run["encoder"]} | row | {"seed": run["seed"]}
 
 
 def sample() -> Iterator[Row]:
@@ -63,7 +65,8 @@ STUDY = Study(
     __file__,
     figures,
     sample,
-    dict.fromkeys(("value", "low", "high", "shortlist recall"), 0.5),
+    dict.fromkeys(("value", "low", "high", "shortlist recall"), 0.5)
+    | dict.fromkeys(("chance", "chance low", "chance high"), 0.01),
     checkpoints=lambda: results.checksums(run_names((*MINIS, SELLER))),
     seeds=SEEDS,
 )

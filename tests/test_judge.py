@@ -5,7 +5,7 @@ import io
 import json
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
@@ -292,6 +292,17 @@ def test_the_interval_is_over_queries():
     assert (found.low, found.high) == pytest.approx((low, high))
     a, b = (j.scores[both].long().tolist() for j in (true, told))
     assert found.value == pytest.approx(judge.cohen_kappa(a, b, "linear"))
+
+
+def test_agreement_over_queries_that_share_a_picture_resamples_pictures():
+    """Every query asked three times: the interval is that of one each."""
+    true, told = (judge.align(SCENES, SCENES, judge=j) for j in (None, NoisyJudge(SymbolicJudge(), 0.3)))
+    three = [replace(j, scores=j.scores.repeat(3, 1), known=j.known.repeat(3, 1)) for j in (true, told)]
+    names = [scene.image_id for scene in SCENES] * 3
+    once, grouped = judge.agreement(true, told), judge.agreement(*three, groups=names)
+    assert (grouped.low, grouped.high) == pytest.approx((once.low, once.high))
+    with pytest.raises(ValueError, match="groups must"):
+        judge.agreement(*three, groups=names[1:])
 
 
 def test_without_a_pair_in_common_there_is_no_agreement():

@@ -3,6 +3,7 @@
 from itertools import pairwise, permutations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -249,6 +250,102 @@ def test_summary_has_a_row_per_metric_and_ranks_by_median():
 def test_ranks_that_are_mostly_infinite_have_an_infinite_median():
     interval = metrics.bootstrap_interval([1, 2, 3] + [np.inf] * 20, np.median)
     assert (interval.value, interval.high) == (np.inf, np.inf)
+
+
+# --- queries that share a picture -----------------------------------------------------------------
+
+
+def shared(seed=0, pictures=40):
+    """Results of two methods on one to six queries a picture, alike within a picture; and whose they are."""
+    rng = np.random.default_rng(seed)
+    groups = rng.permutation(np.repeat(np.arange(pictures), rng.integers(1, 7, pictures)))
+    hard = rng.normal(size=pictures)[groups]
+    a, b = (hard + rng.normal(0, 0.3, len(groups)) > 0 for _ in range(2))
+    return a.astype(float), b.astype(float), [f"{group}.jpg" for group in groups]
+
+
+@pytest.mark.parametrize("statistic", [np.mean, np.median])
+def test_whole_groups_are_resampled(statistic):
+    """Against a loop over names."""
+    values, _, groups = shared()
+    names, rng, resampled = list(dict.fromkeys(groups)), np.random.default_rng(5), []
+    for _ in range(199):
+        drawn = [names[i] for i in rng.integers(len(names), size=len(names))]
+        resampled.append(
+            statistic([v for name in drawn for v, of in zip(values, groups, strict=True) if of == name])
+        )
+    found = metrics.bootstrap_interval(values, statistic, groups=groups, resamples=199, seed=5)
+    low, high = np.quantile(resampled, [0.025, 0.975], method="inverted_cdf")
+    assert (found.value, found.low, found.high) == pytest.approx((statistic(values), low, high))
+
+
+def test_queries_that_are_asked_again_do_not_narrow_an_interval():
+    values = np.random.default_rng(0).random(60)
+    once, again = metrics.bootstrap_interval(values), np.repeat(values, 5)
+    grouped = metrics.bootstrap_interval(again, groups=np.repeat(np.arange(60), 5))
+    alone = metrics.bootstrap_interval(again)
+    assert (grouped.value, grouped.low, grouped.high) == pytest.approx((once.value, once.low, once.high))
+    assert alone.high - alone.low < 0.6 * (grouped.high - grouped.low), "the mistake that groups prevent"
+    frame = pd.DataFrame({"R@1": again > 0.5, "rank": again})
+    table = metrics.summarise(frame, groups=np.repeat(np.arange(60), 5))
+    expected = metrics.summarise(pd.DataFrame({"R@1": values > 0.5, "rank": values}))
+    assert table[["value", "low", "high"]].to_numpy() == pytest.approx(
+        expected[["value", "low", "high"]].to_numpy()
+    )
+
+
+def test_groups_of_one_query_change_nothing():
+    a, b, _ = shared()
+    names = [f"{i}.jpg" for i in range(len(a))]
+    assert metrics.bootstrap_interval(a, groups=names) == metrics.bootstrap_interval(a)
+    assert metrics.paired_bootstrap(a, b, groups=names) == metrics.paired_bootstrap(a, b)
+
+
+def test_a_difference_resamples_the_same_pictures_for_both():
+    a, b, groups = shared()
+    found = metrics.paired_bootstrap(a, b, groups=groups, seed=2)
+    alone = metrics.bootstrap_interval(a - b, groups=groups, seed=2)
+    assert (found.value, found.low, found.high) == (alone.value, alone.low, alone.high)
+    assert metrics.paired_bootstrap(a, a, groups=groups) == metrics.Difference(0, 0, 0, p=1)
+
+
+@pytest.mark.parametrize("groups", [["a"], ["a", None], ["a", "b", "c"], [["a", "b"]]])
+def test_groups_that_do_not_fit_are_refused(groups):
+    for attempt in (
+        lambda: metrics.bootstrap_interval([1.0, 2.0], groups=groups),
+        lambda: metrics.paired_bootstrap([1.0, 2.0], [0.0, 1.0], groups=groups),
+        lambda: metrics.chance_interval(0.5, 2, groups=groups),
+    ):
+        with pytest.raises(ValueError, match="groups must"):
+            attempt()
+
+
+# --- luck -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chance", [0.02, 0.25, 0.5])
+def test_luck_lies_in_its_interval(chance):
+    """Even where all queries of a picture share it; and an interval that is half as wide would not do."""
+    _, _, groups = shared(1)
+    codes = pd.factorize(np.array(groups))[0]
+    lucky = np.random.default_rng(0).random((4000, codes.max() + 1)) < chance
+    figures = lucky[:, codes].mean(1)
+    found = metrics.chance_interval(chance, len(groups), groups=groups)
+    assert found.value == chance
+    assert 0.93 < np.mean((figures >= found.low) & (figures <= found.high)) <= 1
+    alone = metrics.chance_interval(chance, len(groups))
+    assert found.low <= alone.low <= chance <= alone.high <= found.high
+
+
+@pytest.mark.parametrize("sure", [0, 1])
+def test_what_is_sure_is_no_luck(sure):
+    assert metrics.chance_interval(sure, 10) == metrics.Interval(sure, sure, sure)
+
+
+@pytest.mark.parametrize("chance", [-0.1, 1.1, float("nan"), 50])
+def test_a_chance_that_is_none_is_refused(chance):
+    with pytest.raises(ValueError, match="chance must be"):
+        metrics.chance_interval(chance, 10)
 
 
 # --- bad inputs -----------------------------------------------------------------------------------

@@ -152,6 +152,29 @@ def test_coco_keeps_the_first_five_captions_of_a_picture(tmp_path):
     assert exact.tolist() == [[1, 0]] * 5 + [[0, 1]]
 
 
+@pytest.mark.parametrize("odd", [True, 1.0, 1.5, "1"])
+def test_a_caption_goes_to_a_picture_by_a_whole_number_only(tmp_path, odd):
+    """Python takes True and 1.0 for 1, and `int` takes 1.5 and "1" for it."""
+    path = write_coco(tmp_path, {"1.jpg": ["one"], "2.jpg": ["two"]})
+    content = json.loads(path.read_text())
+    content["images"][0]["id"] = content["annotations"][0]["image_id"] = 1
+    content["annotations"].append({"image_id": odd, "caption": "somebody else's"})
+    dump(path, content)
+    assert [s.caption for s in coco.read(tmp_path, missing="skip").scenes] == ["one", "two"]
+    content["images"][0]["id"] = odd
+    dump(path, content)
+    assert [s.caption for s in coco.read(tmp_path, missing="skip").scenes] == ["two"]
+
+
+def test_a_picture_has_one_number_in_coco(tmp_path):
+    path = write_coco(tmp_path, {"1.jpg": ["one"], "2.jpg": ["two"]})
+    content = json.loads(path.read_text())
+    content["images"].append({"id": 7, "file_name": "1.jpg"})
+    content["annotations"].append({"image_id": 7, "caption": "somebody else's"})
+    dump(path, content)
+    assert [s.caption for s in coco.read(tmp_path, missing="skip").scenes] == ["one", "two"]
+
+
 def test_coco_names_captions_and_pictures_that_do_not_fit(tmp_path):
     path = write_coco(tmp_path, {"1.jpg": ["one"], "2.jpg": ["two"], "3.jpg": []})
     content = json.loads(path.read_text())
@@ -220,9 +243,24 @@ def test_sugarcrepes_own_figure_counts_ties_as_wrong(tmp_path):
     right = np.array([0.5, 0.5, 0.5, 0.3, 0.1, 0.2])
     wrong = np.array([0.4, 0.5, 0.6, 0.1, 0.0, 0.2])
     found = sugarcrepe.accuracy(reading.scenes, right, wrong)
-    assert found == pytest.approx({"add_att": 1 / 3, "swap_obj": 2 / 3})
+    assert found.accuracy.to_dict() == pytest.approx({"add_att": 1 / 3, "swap_obj": 2 / 3})
+    assert found.tied.to_dict() == {"add_att": 1, "swap_obj": 1}
+    assert found["items"].to_dict() == {"add_att": 3, "swap_obj": 3}
     with pytest.raises(ValueError, match="6 choices need as many of both, got 5 and 6"):
         sugarcrepe.accuracy(reading.scenes, right[1:], wrong)
+
+
+def test_sugarcrepes_own_figure_resamples_pictures(tmp_path):
+    """Eight items a picture, alike: as wide as the interval of one each; so are coins."""
+    reading = sugarcrepe.read(*write_sugarcrepe(tmp_path), subsets=("add_att",))
+    right = np.array([0.5, 0.5, 0.1])
+    once, more = (
+        sugarcrepe.accuracy(n * reading.scenes, np.tile(right, n), np.full(3 * n, 0.3)).loc["add_att"]
+        for n in (1, 8)
+    )
+    sides = ["accuracy", "low", "high", "chance low", "chance high"]
+    assert more[sides].to_dict() == pytest.approx(once[sides].to_dict())
+    assert more["items"] == 24
 
 
 def test_sugarcrepe_names_items_that_cannot_be_used(tmp_path):
@@ -284,6 +322,14 @@ def test_urban1k_names_pictures_and_captions_that_are_alone(tmp_path):
     (tmp_path / "caption/3.txt").unlink()
     with pytest.raises(ValueError, match=r"pictures or captions without the other: 2 \(2, 3\)"):
         urban1k.read(tmp_path, pairs=None)
+
+
+def test_urban1k_names_numbers_of_two_pictures(tmp_path):
+    write_urban1k(tmp_path, [1, 2])
+    picture(tmp_path / "image/2.JPG")
+    reading = urban1k.read(tmp_path, pairs=2, missing="skip")
+    assert [s.image_id for s in reading.scenes] == ["1.jpg"]
+    assert names(reading, "numbers of several pictures") == ("2",)
 
 
 # --- CLEVR ----------------------------------------------------------------------------------------
@@ -372,6 +418,25 @@ def test_every_view_of_a_clevr_scene_is_a_scene_without_places(tmp_path):
     assert [bool(s.relations) for s in scenes] == [False, False, True]
     assert [s.objects[0].position is None for s in scenes] == [True, True, False]
     assert scenes[0].objects == scenes[2].objects
+
+
+@pytest.mark.parametrize(
+    ("drawn", "placed"),
+    [
+        (["CLEVR_val_000000-16.png"], None),
+        (["a/CLEVR_val_000000_left.png", "a/CLEVR_val_000000_right.png"], None),
+        (["CLEVR_val_000000.png", "CLEVR_val_000000_left.png"], "CLEVR_val_000000.png"),
+        (["a/CLEVR_val_000000.png", "a/CLEVR_val_000000-16.png"], "a/CLEVR_val_000000.png"),
+        (["a/CLEVR_val_000000.png", "b/CLEVR_val_000000.png"], None),
+        (["a/CLEVR_val_000000.jpg"], "a/CLEVR_val_000000.jpg"),
+    ],
+)
+def test_places_and_relations_are_those_of_the_picture_that_the_record_names(tmp_path, drawn, placed):
+    scenes = clevr.read(*write_clevr(tmp_path, [full_record(0)], drawn)).scenes
+    assert sorted(s.image_id for s in scenes) == sorted(drawn)
+    for scene in scenes:
+        assert bool(scene.relations) == (scene.image_id == placed)
+        assert all((thing.position is not None) == (scene.image_id == placed) for thing in scene.objects)
 
 
 def test_a_broken_view_leaves_the_other_one_without_places(tmp_path):
@@ -487,6 +552,15 @@ def test_hdf5_rows_are_numbered_by_image_index(tmp_path, rows):
     assert reading.readable() == reading
 
 
+def test_a_row_of_hdf5_belongs_to_one_record(tmp_path, rows):
+    images = write_hdf5(tmp_path / "images.h5", rows)
+    other = full_record(1) | {"image_index": 0, "objects": [entry("cube")], "relationships": {}}
+    scenes, _ = write_clevr(tmp_path, [full_record(0), other], [])
+    with pytest.raises(ValueError, match="image_index"):
+        clevr.read(scenes, images)
+    assert [s.image_id for s in clevr.read(scenes, images, missing="skip").scenes] == ["CLEVR_val_000000.png"]
+
+
 def test_hdf5_rows_that_are_not_there_are_named(tmp_path, rows):
     images = write_hdf5(tmp_path / "images.h5", rows)
     without = {k: v for k, v in full_record(9).items() if k != "image_index"}
@@ -529,6 +603,7 @@ def test_mit_states_reads_states_from_folders(tmp_path):
     for name in ["old car/b.jpg", "old car/a.JPG", "new car/c.jpg", "adj car/d.jpg", "old fire truck/e.jpg"]:
         picture(tmp_path / "images" / name)
     (tmp_path / "images/old car/Thumbs.db").write_text("no picture")
+    (tmp_path / "images/old car/._a.jpg").write_bytes(b"left by an archiver")
     reading = mit_states.read(tmp_path)
     assert [s.image_id for s in reading.scenes] == [
         "new car/c.jpg",

@@ -6,19 +6,33 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import open_clip
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from geoclip_lite import metrics, relevance
+from geoclip_lite import metrics, relevance, results
 from geoclip_lite.adapters import ZeroShot, per_query
 from geoclip_lite.datasets import samples
+from geoclip_lite.datasets.official import sugarcrepe
 from geoclip_lite.encoders import load_encoder
-from geoclip_lite.retrieval import Gallery, shortlist
-from geoclip_lite.scorecard import SETS, SetMissingError, beside, overview, printed, read_runs, run
+from geoclip_lite.retrieval import Gallery, Ranking, shortlist
+from geoclip_lite.scorecard import (
+    SETS,
+    SetMissingError,
+    beside,
+    coverage,
+    overview,
+    own_tasks,
+    printed,
+    read_runs,
+    run,
+)
 from geoclip_lite.scorecard.__main__ import main
 from geoclip_lite.scorecard.page import directions
 from geoclip_lite.scorecard.printed import tables
-from geoclip_lite.scorecard.rows import METHODS, measured
+from geoclip_lite.scorecard.rows import METHODS, by_chance, figures, measured
 from geoclip_lite.scorecard.running import sets_for
 from geoclip_lite.scorecard.sets import read_set
 from geoclip_lite.scorecard.shop import Shop
@@ -118,12 +132,170 @@ def test_a_verdict_follows_from_intervals():
     assert directions(pd.DataFrame()).empty
 
 
+def moved(none, change, width=3.0, **more):
+    """Runs of table 4 (cosine and local FGW: no change in the paper; local assignment: a rise)."""
+    about = {"table": "4", "data": "sugarcrepe", "stands for": "sugarcrepe", "encoder": "ViT/x"}
+    about |= {"metric": "R@1", "space": "plain", "seed": 0, "queries": 200, "gallery": 40}
+    figures = {"none": none, "local FGW": none + change, "local assignment": none + change}
+    return pd.DataFrame(
+        about | {"method": method, "value": value, "low": value - width, "high": value + width} | more
+        for method, value in figures.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("none", "change", "width", "more", "fgw", "assignment"),
+    [
+        (50, 0, 3, {}, "undecided", "differs"),
+        (50, 5, 3, {}, "differs", "shows"),
+        (50, -5, 3, {}, "differs", "differs"),
+        (30, 10, 40, {}, "undecided", "undecided"),
+        (2.4, 0, 2, {"chance low": 0, "chance high": 10}, "within chance", "within chance"),
+        (2.4, 5, 2, {"chance low": 0, "chance high": 10}, "within chance", "within chance"),
+        (2.4, 25, 2, {"chance low": 0, "chance high": 10}, "differs", "shows"),
+    ],
+)
+def test_nothing_shows_without_a_figure_that_moved(none, change, width, more, fgw, assignment):
+    found = directions(moved(none, change, width, **more)).set_index("method").verdict
+    assert found.to_dict() == {"local FGW": fgw, "local assignment": assignment}
+
+
+@pytest.mark.parametrize(("value", "mark"), [(12, ""), (10, "within chance"), (1, "below chance")])
+def test_a_figure_that_luck_would_give_is_marked_on_the_page(value, mark):
+    page = overview(moved(value, 0, chance=5, **{"chance low": 2, "chance high": 10}))
+    told = page.set_index(["table", "space", "method"]).loc[("4", "plain", "none"), "real encoders"]
+    assert told == f"ViT/x on sugarcrepe: {value}.0" + (f", {mark} (2.0 to 10.0)" if mark else "")
+
+
+def test_percent_below_one_is_no_fraction():
+    assert "0.3" in overview(moved(0.333, 0))["real encoders"].str.cat()
+    assert "0.333" not in overview(moved(0.333, 0))["real encoders"].str.cat()
+
+
 def test_seeds_change_ridge_alone(runs):
     r1 = runs[(runs.table == "4") & (runs.metric == "R@1")].pivot_table(
         index=["space", "method"], columns="seed", values="value"
     )
     assert np.allclose(r1.loc["plain", 0], r1.loc["plain", 1])
     assert set(runs[runs.table == "3"].seed) == {0}, "nothing is drawn there"
+
+
+# --- luck, and what was left out ------------------------------------------------------------------
+
+
+def test_chance_is_that_of_rankings_at_random(data):
+    """Means of a thousand random rankings, for every metric; recall has a formula, too."""
+    benchmark = read_set("visual-genome", data).first(20)
+    found, rng = by_chance(benchmark), np.random.default_rng(0)
+    means = pd.DataFrame(
+        {
+            name: 100 * float(v.mean()) if name.startswith("R@") else float(v.mean())
+            for name, v in figures(
+                Ranking.of_scores(torch.from_numpy(rng.random((20, 40)))), benchmark.relevant(), benchmark
+            ).items()
+        }
+        for _ in range(300)
+    )
+    assert set(found) == set(means)
+    for name, luck in found.items():
+        assert luck["chance"] == pytest.approx(means[name].mean(), abs=5 * means[name].std() / 300**0.5)
+        assert means[name].between(luck["chance low"], luck["chance high"]).mean() > 0.9
+    assert found["R@10"]["chance"] == pytest.approx(100 * 10 / 40)
+
+
+def test_intervals_of_a_run_are_over_pictures(data, runs):
+    benchmark, encoder = read_set("sugarcrepe", data), load_encoder("mini-pairs")
+    pictures = [choice.image_id for choice in benchmark.queries]
+    assert len(set(pictures)) < len(pictures)
+    texts = encoder.encode_texts([choice.caption for choice in benchmark.queries])
+    ranking = shortlist(texts, Gallery.of_images(encoder, benchmark.items), 40)
+    hits = 100 * metrics.hit_at(ranking, benchmark.relevant(), 5)
+    expected = metrics.bootstrap_interval(hits, groups=pictures)
+    rows = runs[(runs.table == "4") & (runs.space == "plain") & (runs.method == "none")]
+    row = rows[rows.metric == "R@5"].iloc[0]
+    assert (row.low, row.high) == pytest.approx((expected.low, expected.high))
+    alone = metrics.bootstrap_interval(hits)
+    assert (row.low, row.high) != (alone.low, alone.high)
+
+
+@pytest.fixture(scope="module")
+def partial(tmp_path_factory):
+    """The sample without most of its pictures, and the name of an untrained model of open_clip."""
+    place = samples.write(tmp_path_factory.mktemp("partial") / "data", n=30)
+    for path in sorted((place / "coco" / "val2017").iterdir())[12:]:
+        path.unlink()
+    tower = {"layers": 1, "width": 64}
+    config = {
+        "embed_dim": 24,
+        "vision_cfg": tower | {"image_size": 48, "patch_size": 16},
+        "text_cfg": tower | {"context_length": 77, "vocab_size": 49408, "heads": 1},
+    }
+    (place / "untrained.json").write_text(json.dumps(config))
+    open_clip.add_model_config(place / "untrained.json")
+    torch.manual_seed(0)
+    save_file(open_clip.create_model("untrained").half().state_dict(), place / "untrained.safetensors")
+    return place, f"untrained/{place / 'untrained.safetensors'}"
+
+
+def test_an_untrained_model_on_a_part_of_the_data_shows_nothing_and_says_so(partial, tmp_path, capsys):
+    data, encoder = partial
+    options = ["--data", str(data), "--encoder", encoder, "--seeds", "2", "--out", str(tmp_path)]
+    assert main(["run", "4", *options]) == 0
+    said = capsys.readouterr().out
+    [path] = tmp_path.glob("*.json")
+    record, found = json.loads(path.read_text()), read_runs(tmp_path)
+    queries = record["queries"]
+    missing = record["left out"]["items without their picture"]["count"]
+    assert 0 < queries <= 7 * 12 < missing <= 7 * 18
+    assert f"{queries} queries" in said
+    assert f"items without their picture: {missing}" in said
+    assert "within chance" in said
+    assert str(path) in said
+    verdicts = directions(found)
+    assert len(verdicts) >= 4
+    assert not (verdicts.verdict == "shows").any()
+    page = overview(found)
+    told = page[page["real encoders"].str.contains(" on ")]["real encoders"]
+    assert told.str.contains(f"partial, {queries} queries").all()
+    assert "shows" not in told.str.cat()
+    assert told.str.contains("within chance").any()
+    [about] = coverage(found).to_dict("records")
+    assert str(missing) in about["left out"]
+    assert (about["queries"], about["gallery"]) == (queries, 12)
+
+
+def test_queries_that_were_cut_are_left_out_by_number(data, tmp_path):
+    run("2", "mini-pairs", folder=data, queries=15, seeds=(0,), out=tmp_path)
+    [about] = coverage(read_runs(tmp_path)).to_dict("records")
+    assert about["queries"] == 15
+    assert "first 15: 25" in about["left out"]
+    assert "1,000" in about["left out"], "and the files hold fewer pairs than were published"
+
+
+def test_a_whole_data_set_is_not_partial(data, tmp_path):
+    run("3", "mini-pairs", "visual-genome", folder=data, seeds=(0,), out=tmp_path)
+    assert json.loads(next(tmp_path.glob("*.json")).read_text())["left out"] == {}
+    assert "partial" not in overview(read_runs(tmp_path)).minis.str.cat()
+
+
+def test_sugarcrepes_own_task_stands_beside_its_table_with_its_ties(runs):
+    found = own_tasks(runs).set_index("pairs")
+    assert set(found.index) == set(sugarcrepe.SUBSETS)
+    tied, items = zip(*(map(int, told.split(" of ")) for told in found.tied), strict=True)
+    rows = runs[runs.metric == "accuracy"].drop_duplicates("method").set_index("method")
+    assert rows.tied.astype(int).tolist() == list(tied)
+    assert (rows.value <= 100 - 100 * rows.tied / rows.queries + 1e-9).all(), "a tie counts as wrong"
+    assert rows.loc["replace_att", "value"] > rows.loc["replace_att", "chance high"]
+    assert "chance" in found.accuracy["swap_att"]
+    assert sum(items) == runs[(runs.table == "4") & (runs.metric == "R@1")].queries.iloc[0]
+
+
+def test_the_recorded_runs_say_what_they_rest_on():
+    found = results.read("scorecard")
+    table = coverage(found).set_index("run")
+    assert "1,430" in table.loc["mini-pairs on shapes", "left out"]
+    assert table.loc["mini-pairs on clevr-like", "left out"] == ""
+    assert found[["chance", "chance low", "chance high"]].notna().all().all()
 
 
 # --- by command -----------------------------------------------------------------------------------

@@ -445,6 +445,14 @@ def test_a_product_with_a_picture_and_again_without_one_is_there_twice(tmp_path,
         sqid.read(write(tmp_path, tables))
 
 
+@pytest.mark.parametrize(("name", "key"), [(sqid.PRODUCTS, "product_id"), (sqid.QUERIES, "query_id")])
+def test_vectors_of_nobody_knows_what_are_refused(tmp_path, tables, name, key):
+    """Rows without an id in two files are not about one product."""
+    tables[name] = changed(tables[name], 1, key, None)
+    with pytest.raises(ValueError, match=f"{name}: {key}"):
+        sqid.read(write(tmp_path, tables), missing="skip")
+
+
 def test_files_without_rows_of_the_subset_are_refused(tmp_path, tables):
     tables[sqid.EXAMPLES] = tables[sqid.EXAMPLES].assign(split="train")
     with pytest.raises(ValueError, match="no row has small_version 1, split test, product_locale us"):

@@ -256,6 +256,16 @@ def test_the_order_of_records_in_the_files_does_not_matter(tmp_path, data):
     assert sorted(found, key=lambda s: s.image_id) == sorted(expected, key=lambda s: s.image_id)
 
 
+def test_a_picture_that_two_records_name_is_given_to_neither(tmp_path):
+    files = official()
+    files["image_data.json"][2]["url"] = files["image_data.json"][1]["url"]
+    reading = visual_genome.read(write(tmp_path, files), missing="skip")
+    assert [s.image_id for s in reading.scenes] == ["VG_100K_2/71.jpg"]
+    assert len(reading.left_out["pictures that several records name"]) == 2
+    with pytest.raises(ValueError, match="several records"):
+        visual_genome.read(tmp_path)
+
+
 def test_four_pictures_are_left_out_wherever_they_are(tmp_path):
     files = official()
     for dropped in visual_genome.DROPPED:

@@ -137,8 +137,11 @@ def _is_read_elsewhere(path: Path, root: Path, seen: set[Path]) -> bool:
 
 
 def is_picture(path: Path) -> bool:
-    """By its name. Some systems' archivers leave a hidden `._12.jpg` beside every picture."""
-    return path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
+    """A file that is not hidden and whose name ends like a picture's.
+
+    Archivers of some systems leave a hidden `._12.jpg` beside every picture.
+    """
+    return path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def check(path: Path) -> None:

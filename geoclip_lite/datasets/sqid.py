@@ -311,6 +311,10 @@ def _features(path: Path) -> Features:
         features.bare.extend(ids[bare])
         _add(features, list(ids[~bare]), batch.filter(~bare), columns, file.metadata.num_rows)
     _refuse_twice([*features.ids, *features.bare], f"{path.name}: {key}")
+    if "" in features.ids:
+        raise ValueError(
+            f"{path.name}: {key} is missing in a row with features: nobody knows what they are of"
+        )
     if not features.ids:
         raise ValueError(f"{path}: no row has features")
     vectors = {column: matrix[: len(features.ids)] for column, matrix in features.vectors.items()}

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from geoclip_lite.judge.scoring import Judged
-from geoclip_lite.metrics import Interval, bootstrap_interval
+from geoclip_lite.metrics import Groups, Interval, bootstrap_interval
 
 Weights = Literal["linear", "quadratic"]
 
@@ -33,15 +33,24 @@ def cohen_kappa(a: Sequence[int], b: Sequence[int], weights: Weights | None = No
 
 
 def agreement(
-    a: Judged, b: Judged, weights: Weights | None = None, *, resamples: int = 2000, seed: int = 0
+    a: Judged,
+    b: Judged,
+    weights: Weights | None = None,
+    *,
+    groups: Groups = None,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> Interval:
     """Cohen's kappa over the pairs that both have judged, with a bootstrap interval over queries.
 
     Scores are rounded to whole ones: grades to 0 to 4, confidences to no and yes. Judgements of one query are
     not independent, so whole queries are resampled.
 
+    Args:
+        groups: what each query is about, where several share a picture: then whole groups are resampled.
+
     Raises:
-        ValueError: the two judged different queries or galleries, or no pair in common.
+        ValueError: the two judged different queries or galleries, or no pair in common; not as many groups.
     """
     if a.known.shape != b.known.shape:
         shapes = f"{tuple(a.known.shape)} and {tuple(b.known.shape)}"
@@ -56,7 +65,11 @@ def agreement(
     def kappa(some: np.ndarray) -> float:
         return _kappa(tables[some.astype(int)].sum(0), weights)
 
-    return bootstrap_interval(rows, kappa, resamples=resamples, seed=seed)
+    if groups is not None:
+        if len(groups) != len(a.known):
+            raise ValueError(f"groups must have a name for each of {len(a.known)} queries, got {len(groups)}")
+        groups = np.asarray(groups)[rows]
+    return bootstrap_interval(rows, kappa, groups=groups, resamples=resamples, seed=seed)
 
 
 def _labels(labels: Sequence[int], name: str) -> np.ndarray:

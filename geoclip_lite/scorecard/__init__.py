@@ -13,9 +13,22 @@ page       the paper's figures beside ours
 """
 
 from geoclip_lite.scorecard.benchmark import Benchmark
-from geoclip_lite.scorecard.page import beside, overview
+from geoclip_lite.scorecard.page import beside, coverage, overview, own_tasks, summary
 from geoclip_lite.scorecard.printed import printed
-from geoclip_lite.scorecard.running import read_runs, run
+from geoclip_lite.scorecard.running import read_run, read_runs, run
 from geoclip_lite.scorecard.sets import SETS, SetMissingError
 
-__all__ = ["SETS", "Benchmark", "SetMissingError", "beside", "overview", "printed", "read_runs", "run"]
+__all__ = [
+    "SETS",
+    "Benchmark",
+    "SetMissingError",
+    "beside",
+    "coverage",
+    "overview",
+    "own_tasks",
+    "printed",
+    "read_run",
+    "read_runs",
+    "run",
+    "summary",
+]

@@ -6,8 +6,9 @@ import argparse
 import sys
 
 from geoclip_lite.encoders import WeightsError
+from geoclip_lite.scorecard.page import summary
 from geoclip_lite.scorecard.printed import about, tables
-from geoclip_lite.scorecard.running import FOLDER, run, sets_for
+from geoclip_lite.scorecard.running import FOLDER, read_run, run, sets_for
 from geoclip_lite.scorecard.sets import SetMissingError
 
 
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    print(path)
+    print(summary(read_run(path)), path, sep="\n\n")
     return 0
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from geoclip_lite import results
+from geoclip_lite.datasets.official.reading import told
+from geoclip_lite.datasets.official.sugarcrepe import Choice
 from geoclip_lite.encoders import load_encoder
 from geoclip_lite.files import write_atomically
 from geoclip_lite.scorecard.printed import STAND_INS, about, paper_data
-from geoclip_lite.scorecard.rows import METHODS, measured, objects
+from geoclip_lite.scorecard.rows import METHODS, Row, measured, objects, own_task
 from geoclip_lite.scorecard.sets import SETS, read_set
 
 FOLDER = results.FOLDER / "scorecard"
@@ -65,12 +67,18 @@ def run(
     benchmark, loaded = read_set(data, folder).first(queries), load_encoder(encoder)
     seeds = seeds[:1] if METHODS[table] is objects else seeds
     rows = [row for seed in seeds for row in measured(loaded, benchmark, METHODS[table], seed)]
+    rows += own_task(loaded, benchmark) if isinstance(benchmark.queries[0], Choice) else []
     record = {
         "table": table,
         "data": data,
         "encoder": encoder,
         "fingerprint": loaded.fingerprint,
+        "queries": len(benchmark.queries),
         "gallery": len(benchmark.items),
+        "left out": {
+            why: {"count": len(names), "told": told({why: names})}
+            for why, names in benchmark.left_out.items()
+        },
         "versions": results.versions(),
         "rows": rows,
     }
@@ -86,13 +94,21 @@ def read_runs(folder: Path | str = FOLDER) -> pd.DataFrame:
     Raises:
         ValueError: a file that is no run; the message names it.
     """
-    found = []
-    for path in sorted(Path(folder).glob("*.json")):
-        try:
-            record = json.loads(path.read_text())
-            about = {name: record[name] for name in ("table", "data", "encoder", "gallery")}
-            about["stands for"] = paper_data(about["data"])
-            found += [about | row for row in record["rows"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is no run of the scorecard ({error!r}): remove it") from error
+    found = [row for path in sorted(Path(folder).glob("*.json")) for row in _rows(path)]
     return pd.DataFrame(found)
+
+
+def read_run(path: Path | str) -> pd.DataFrame:
+    """The same of one file."""
+    return pd.DataFrame(_rows(Path(path)))
+
+
+def _rows(path: Path) -> list[Row]:
+    try:
+        record = json.loads(path.read_text())
+        about = {name: record[name] for name in ("table", "data", "encoder", "gallery")}
+        about["stands for"] = paper_data(about["data"])
+        about["left out"] = "; ".join(part["told"] for part in record.get("left out", {}).values())
+        return [about | row for row in record["rows"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no run of the scorecard ({error!r}): remove it") from error

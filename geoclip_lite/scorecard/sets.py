@@ -20,26 +20,23 @@ class SetMissingError(FileNotFoundError):
 
 
 def _urban1k(folder: Path) -> Benchmark:
-    scenes = urban1k.read(folder / "urban1k" / "Urban1k", missing="skip").scenes
-    return Benchmark("urban1k", scenes, scenes, graded=False)
+    reading = urban1k.read(folder / "urban1k" / "Urban1k", missing="skip")
+    return Benchmark.of_reading("urban1k", reading, graded=False)
 
 
 def _sugarcrepe(folder: Path) -> Benchmark:
     reading = sugarcrepe.read(folder / "sugarcrepe", folder / "coco" / "val2017", missing="skip")
-    return Benchmark("sugarcrepe", reading.scenes, tuple(reading.gallery()), graded=False)
+    return Benchmark.of_reading("sugarcrepe", reading, graded=False)
 
 
 def _clevr(folder: Path) -> Benchmark:
     place = folder / "clevr" / "CLEVR_v1.0"
-    scenes = clevr.read(
-        place / "scenes" / "CLEVR_val_scenes.json", place / "images" / "val", missing="skip"
-    ).scenes
-    return Benchmark("clevr", scenes, scenes)
+    reading = clevr.read(place / "scenes" / "CLEVR_val_scenes.json", place / "images" / "val", missing="skip")
+    return Benchmark.of_reading("clevr", reading)
 
 
 def _visual_genome(folder: Path) -> Benchmark:
-    scenes = visual_genome.read(folder / "visual-genome", missing="skip").scenes
-    return Benchmark("visual-genome", scenes, scenes)
+    return Benchmark.of_reading("visual-genome", visual_genome.read(folder / "visual-genome", missing="skip"))
 
 
 SETS: dict[str, Callable[[Path], Benchmark | Shop]] = {

@@ -5,8 +5,8 @@ The report's own shop was not published; a drawn one (chapter 10) stands for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from jaxtyping import UInt8
@@ -17,6 +17,7 @@ from geoclip_lite.adapters import Pairs, Recipe, ZeroShot
 from geoclip_lite.datasets.products import shop
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.retrieval import Ranking
+from geoclip_lite.scorecard.benchmark import Asking
 
 LISTINGS = {"training": 2000, "validation": 500, "items": 1000}
 OF_EACH_KIND = 100  # queries
@@ -27,11 +28,11 @@ ARMS = {
 
 
 @dataclass(frozen=True)
-class Shop:
+class Shop(Asking):
     """A benchmark with listings to train on, which share no photograph with those that are searched.
 
     Args:
-        queries, items: as of a `Benchmark`.
+        queries, items, left_out: as of a `Benchmark`.
         training, validation: listings whose titles and photographs are pairs.
     """
 
@@ -40,6 +41,7 @@ class Shop:
     items: tuple[shop.Listing, ...]
     training: tuple[shop.Listing, ...]
     validation: tuple[shop.Listing, ...]
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     graded: ClassVar[bool] = False
 
     @classmethod
@@ -58,9 +60,9 @@ class Shop:
         """The listings that satisfy a query."""
         return shop.relevance(self.queries, self.items)
 
-    def first(self, most: int | None) -> Shop:
-        """With the first queries only."""
-        return replace(self, queries=self.queries[:most])
+    def groups(self) -> list[str]:
+        """Every query by itself: each is drawn anew, and none has a picture of its own."""
+        return [f"query {number}" for number in range(len(self.queries))]
 
 
 def adapted(encoder: DualEncoder, benchmark: Shop, seed: int) -> Iterator[tuple[str, str, Ranking]]:

@@ -10,8 +10,8 @@ its shape, size, colour and material. CLEVR-HOPE trims its scenes to that; its m
 each, so queries about several need the complex ones. Pictures lie in folders or in an HDF5 file.
 
 Other generators draw a scene from several sides: `scene_7_left.png` and `scene_7_right.png` both belong to
-the record of `scene_7.png`. Each is a scene here, without positions and relations, for the record does not
-say whose camera they were seen from.
+the record of `scene_7.png`. Each is a scene here, without positions and relations: those are as seen from the
+camera of the one picture that the record names.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _called(record: dict) -> str:
 
 
 def _scene(record: dict, image_id: str, size: Size | None, draw: partial) -> Scene:
-    """Without a size, of a view that the record's positions and relations may not be about."""
+    """Without a size, of a view that the record's positions and relations are not about."""
     objects = tuple(_object(entry, size) for entry in listed(record, "objects"))
     if not objects:
         raise ValueError("shows no object")
@@ -127,8 +127,9 @@ class _Files:
                 self.files.setdefault(owner, []).append(path)
 
     def of(self, called: str, record: dict) -> list[tuple[str, Size | None, partial]]:
-        """Image id, size if there is one view, and how to draw it."""
+        """Image id, size if it is the one picture that the record names, and how to draw it."""
         files, views = self.files.get(called, ()), []
+        named = [path for path in files if called in _whole(path.relative_to(self.place))]
         if not files:
             self.faults.note("scenes without a picture", called)
         for path in files:
@@ -138,7 +139,7 @@ class _Files:
             except PictureError as error:
                 self.faults.note("pictures that cannot be read", f"{image_id}: {error!r}")
                 continue
-            views.append((image_id, size if len(files) == 1 else None, partial(folder.draw, path)))
+            views.append((image_id, size if named == [path] else None, partial(folder.draw, path)))
         return views
 
 
@@ -153,11 +154,15 @@ def _names(scenes: Path) -> set[str]:
 
 def _beginnings(path: Path) -> Iterator[str]:
     """What a record of this file may be called, longest first: cut at the end, and with fewer folders."""
-    cuts = [len(path.stem), *(found.start() for found in reversed([*SEPARATORS.finditer(path.stem)]))]
+    yield from _whole(path)
+    for cut in reversed([found.start() for found in SEPARATORS.finditer(path.stem)]):
+        yield from _whole(path, cut)
+
+
+def _whole(path: Path, cut: int | None = None) -> list[str]:
+    """The name without suffix, up to a cut; with all its folders, and with fewer."""
     folders = path.parent.parts
-    for cut in cuts:
-        for first in range(len(folders) + 1):
-            yield "/".join([*folders[first:], path.stem[:cut]])
+    return ["/".join([*folders[first:], path.stem[:cut]]) for first in range(len(folders) + 1)]
 
 
 class _Rows:
@@ -172,12 +177,16 @@ class _Rows:
             wanted = f"{FEATURES!r}, uint8 of shape pictures x 3 x height x width"
             raise ValueError(f"{path} must hold {wanted}, got {kind} of shape {shape}")
         self.count, _, self.height, self.width = shape
+        self.taken: set[int] = set()
 
     def of(self, called: str, record: dict) -> list[tuple[str, Size | None, partial]]:
         """As `_Files.of`."""
         row = record["image_index"]
         if type(row) is not int or not 0 <= row < self.count:
             raise ValueError(f"image_index must be a row of {self.count}, got {row!r}")
+        if row in self.taken:
+            raise ValueError(f"image_index must be another one for every record, got {row} again")
+        self.taken.add(row)
         drawn = partial(_draw_row, self.path, row)
         return [(record["image_filename"], (self.width, self.height), drawn)]
 

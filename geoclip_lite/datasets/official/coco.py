@@ -15,7 +15,7 @@ from pathlib import Path
 
 from geoclip_lite.datasets.folder import draw
 from geoclip_lite.datasets.official.json_stream import elements
-from geoclip_lite.datasets.official.reading import DAMAGE, Faults, Missing, Reading, name, need, text
+from geoclip_lite.datasets.official.reading import DAMAGE, Faults, Missing, Reading, name, need, number, text
 from geoclip_lite.scenes import Scene
 
 
@@ -37,11 +37,11 @@ def read(
     faults = Faults(missing)
     names = _names(folder / annotations, faults)
     spoken: dict[int, list[str]] = {image: [] for image in names}
-    for number, record in enumerate(elements(folder / annotations, "annotations")):
+    for place, record in enumerate(elements(folder / annotations, "annotations")):
         try:
-            spoken[record["image_id"]].append(text(record, "caption"))
+            spoken[number(record, "image_id")].append(text(record, "caption"))
         except DAMAGE as error:
-            faults.note("damaged captions, or of unknown pictures", f"number {number}: {error!r}")
+            faults.note("damaged captions, or of unknown pictures", f"number {place}: {error!r}")
     scenes = []
     for image, file in names.items():
         if not (folder / split / file).is_file():
@@ -59,12 +59,14 @@ def read(
 def _names(path: Path, faults: Faults) -> dict[int, str]:
     """Number of a picture -> the name of its file."""
     names: dict[int, str] = {}
-    for number, record in enumerate(elements(path, "images")):
+    files: set[str] = set()
+    for place, record in enumerate(elements(path, "images")):
         try:
-            image, file = int(record["id"]), name(record, "file_name")
-            if image in names or Path(file).name != file:
-                raise ValueError(f"the id {image} is there twice, or {file!r} is no name of a file")
+            image, file = number(record, "id"), name(record, "file_name")
+            if image in names or file in files or Path(file).name != file:
+                raise ValueError(f"{image} or {file!r} is there twice, or the latter is no name of a file")
             names[image] = file
+            files.add(file)
         except DAMAGE as error:
-            faults.note("damaged records of pictures", f"number {number}: {error!r}")
+            faults.note("damaged records of pictures", f"number {place}: {error!r}")
     return names

@@ -2,7 +2,8 @@
 
 Reading             scenes, and what was left out, by name
 Faults              notes what is damaged or missing; in the end it refuses, or says what was skipped
-text, name, listed  a field of a record, if it is what it should be
+told                what was left out, in words
+text, name, number, listed  a field of a record, if it is what it should be
 inside              the path of a file that a record names
 parsed              what a JSON file holds
 """
@@ -40,7 +41,7 @@ class Reading(Generic[SceneLike]):
     def __str__(self) -> str:
         pictures = len({scene.image_id for scene in self.scenes})
         found = f"{len(self.scenes):,} scenes of {pictures:,} pictures"
-        return f"{found}. Left out: {_told(self.left_out)}" if self.left_out else found
+        return f"{found}. Left out: {told(self.left_out)}" if self.left_out else found
 
     def gallery(self) -> list[SceneLike]:
         """Every picture once, by the first scene that shows it."""
@@ -104,13 +105,13 @@ class Faults:
             ValueError: something was noted, and is to be refused; or nothing is left.
         """
         if self.found and self.missing == "refuse":
-            raise ValueError(f"{_told(self.found)}. missing='skip' leaves these out")
+            raise ValueError(f"{told(self.found)}. missing='skip' leaves these out")
         if not scenes:
-            raise ValueError(f"there is no scene to read. Left out: {_told(self.left_out) or 'nothing'}")
+            raise ValueError(f"there is no scene to read. Left out: {told(self.left_out) or 'nothing'}")
         return Reading(tuple(scenes), {why: tuple(names) for why, names in self.left_out.items()})
 
 
-def _told(names: Mapping[str, Sequence[str]]) -> str:
+def told(names: Mapping[str, Sequence[str]]) -> str:
     """Counts, each with a few names."""
     counts = (
         f"{why}: {len(some):,} ({', '.join(some[:3])}{', ...' * bool(some[3:])})"
@@ -147,6 +148,13 @@ def name(record: Mapping, key: str) -> str:
         raise TypeError(f"{key} must be text, got {record[key]!r:.60}")
     if not record[key].strip():
         raise ValueError(f"{key} is empty")
+    return record[key]
+
+
+def number(record: Mapping, key: str) -> int:
+    """A whole number; 1.0 and True, which Python takes for 1, are none. Raises KeyError or TypeError."""
+    if type(record[key]) is not int:
+        raise TypeError(f"{key} must be a whole number, got {record[key]!r:.60}")
     return record[key]
 
 

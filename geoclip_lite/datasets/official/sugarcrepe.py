@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
+from geoclip_lite import metrics
 from geoclip_lite.datasets.folder import draw
 from geoclip_lite.datasets.official.reading import DAMAGE, Faults, Missing, Reading, name, need, parsed, text
 from geoclip_lite.scenes import Scene
@@ -84,19 +87,32 @@ def _items(path: Path) -> list[tuple[str, object]]:
 
 def accuracy(
     choices: Sequence[Choice], right: Float[ndarray, " choices"], wrong: Float[ndarray, " choices"]
-) -> dict[str, float]:
+) -> pd.DataFrame:
     """The benchmark's own figure: how often the caption is strictly nearer to the picture, subset by subset.
 
     Args:
         right: similarity of each picture to its caption.
         wrong: and to the negative one. A tie counts as wrong.
 
+    Returns:
+        A row a subset: "accuracy" from 0 to 1, "low" and "high" of its 95 % interval over pictures, "chance
+        low" and "chance high" of the accuracy of coins, "items", and how many of them "tied" exactly. An
+        encoder that ties often is not at chance but below it: it tells nothing apart.
+
     Raises:
         ValueError: not as many similarities as choices.
     """
     if not len(choices) == len(right) == len(wrong):
         raise ValueError(f"{len(choices)} choices need as many of both, got {len(right)} and {len(wrong)}")
-    won: dict[str, list[bool]] = {}
-    for choice, near, far in zip(choices, right, wrong, strict=True):
-        won.setdefault(choice.subset, []).append(bool(near > far))
-    return {subset: sum(wins) / len(wins) for subset, wins in won.items()}
+    items = pd.DataFrame({"subset": [c.subset for c in choices], "picture": [c.image_id for c in choices]})
+    items["won"], items["tied"] = np.greater(right, wrong), np.equal(right, wrong)
+    rows = {subset: _score(some) for subset, some in items.groupby("subset", sort=False)}
+    return pd.DataFrame.from_dict(rows, orient="index").astype({"items": int, "tied": int})
+
+
+def _score(items: pd.DataFrame) -> dict[str, float]:
+    ours = metrics.bootstrap_interval(items.won, groups=items.picture)
+    coins = metrics.chance_interval(0.5, len(items), groups=items.picture)
+    about = {"accuracy": ours.value, "low": ours.low, "high": ours.high}
+    about |= {"chance low": coins.low, "chance high": coins.high}
+    return about | {"items": len(items), "tied": items.tied.sum()}

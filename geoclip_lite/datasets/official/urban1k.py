@@ -41,19 +41,25 @@ def read(folder: Path | str, pairs: int | None = PAIRS, missing: Missing = "refu
         faults.note(f"pairs instead of {pairs:,}", f"there are {len(stems):,}")
     scenes = []
     for stem in stems:
-        if stem not in images or stem not in captions:
+        shown, said = images.get(stem, []), captions.get(stem, [])
+        if not shown or not said:
             faults.note("pictures or captions without the other", stem)
-        elif caption := _first_line(captions[stem]):
-            scenes.append(Scene(images[stem].name, caption, (), partial(draw, images[stem])))
+        elif len(shown) + len(said) > 2:
+            faults.note("numbers of several pictures or captions", stem)
+        elif caption := _first_line(said[0]):
+            scenes.append(Scene(shown[0].name, caption, (), partial(draw, shown[0])))
         else:
-            faults.note("captions that are empty or not UTF-8", captions[stem].name)
+            faults.note("captions that are empty or not UTF-8", said[0].name)
     return faults.reading(scenes)
 
 
-def _by_stem(folder: Path, suffix: str) -> dict[str, Path]:
-    """Hidden files are passed over: archivers of some systems leave a `._12.jpg` beside every picture."""
-    files = (path for path in folder.iterdir() if path.suffix.lower() == suffix)
-    return {path.stem: path for path in files if not path.name.startswith(".")}
+def _by_stem(folder: Path, suffix: str) -> dict[str, list[Path]]:
+    """Files by their number, but for hidden ones; where case matters, `1.jpg` and `1.JPG` are two."""
+    found: dict[str, list[Path]] = {}
+    for path in folder.iterdir():
+        if path.suffix.lower() == suffix and not path.name.startswith("."):
+            found.setdefault(path.stem, []).append(path)
+    return found
 
 
 def _first_line(path: Path) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import gc
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
@@ -28,7 +29,16 @@ from typing import Generic, NamedTuple, TypeVar
 
 from geoclip_lite.datasets.folder import draw
 from geoclip_lite.datasets.official.json_stream import elements
-from geoclip_lite.datasets.official.reading import DAMAGE, Faults, Missing, Reading, listed, need, text
+from geoclip_lite.datasets.official.reading import (
+    DAMAGE,
+    Faults,
+    Missing,
+    Reading,
+    listed,
+    need,
+    number,
+    text,
+)
 from geoclip_lite.datasets.official.vocabulary import OTHER, SLOTS
 from geoclip_lite.scenes import Relation, Scene, SceneObject
 
@@ -94,6 +104,7 @@ def read(
     optional = [*([RELATIONS] * relations), *([REGIONS] * regions)]
     need(folder, [IMAGES, OBJECTS, ATTRIBUTES, *optional], "visual-genome")
     known = dict(_records(folder / IMAGES, _picture, faults))
+    named = Counter(picture.place for picture in known.values())
     described = _Beside(folder / ATTRIBUTES, _attributes, faults)
     related = _Beside(folder / RELATIONS, _triples, faults, relations)
     told = _Beside(folder / REGIONS, _phrases, faults, regions)
@@ -105,6 +116,8 @@ def read(
             faults.note(f"pictures that {IMAGES} lacks", image)
         elif None in parts:
             continue
+        elif named[picture.place] > 1:
+            faults.note("pictures that several records name", f"{picture.place} by {image}")
         elif pictures and not (folder / picture.place).is_file():
             faults.note("pictures without a file", picture.place)
         elif things or parts[2]:
@@ -130,10 +143,10 @@ def _scene(
     phrases: list[str],
     faults: Faults,
 ) -> Scene:
-    number = {name: i for i, thing in enumerate(things) for name in thing.ids}
-    for _ in attributes.keys() - number.keys():
+    row_of = {name: i for i, thing in enumerate(things) for name in thing.ids}
+    for _ in attributes.keys() - row_of.keys():
         faults.leave(f"attributes of objects that {OBJECTS} lacks", picture.place)
-    joined = [(number.get(a), predicate, number.get(b)) for a, predicate, b in triples]
+    joined = [(row_of.get(a), predicate, row_of.get(b)) for a, predicate, b in triples]
     relations = tuple(Relation(*ends) for ends in joined if None not in ends)
     for _ in range(len(joined) - len(relations)):
         faults.leave(f"relations of objects that {OBJECTS} lacks", picture.place)
@@ -209,10 +222,7 @@ class _Beside(Generic[Part]):
 
 
 def _id(record: dict, key: str) -> int:
-    found = record[key] if key in record else record["id"]
-    if type(found) is not int:
-        raise TypeError(f"{key} must be a whole number, got {found!r}")
-    return found
+    return number(record, key if key in record else "id")
 
 
 @cache
