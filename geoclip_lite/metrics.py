@@ -41,14 +41,33 @@ def grades_of(ranking: Ranking, relevance: Grades) -> Real[Tensor, "queries k"]:
     """The grades of the ranked items, in the ranking's order.
 
     Raises:
-        ValueError: if the matrix does not fit the ranking, or a grade is negative or NaN.
+        TypeError, ValueError: see `_checked_grades`.
     """
+    return _checked_grades(ranking, relevance).gather(1, ranking.indices)
+
+
+def _checked_grades(ranking: Ranking, relevance: Grades) -> Grades:
+    """The matrix on the ranking's device, True as 1.
+
+    Raises:
+        TypeError: if it is no tensor of real numbers.
+        ValueError: if the matrix does not fit the ranking, or a grade is negative, infinite or NaN.
+    """
+    if not isinstance(relevance, Tensor) or relevance.is_complex():
+        raise TypeError(
+            f"relevance must be a tensor of grades, got {type(relevance).__name__}: use torch.as_tensor"
+        )
     expected = (len(ranking.indices), ranking.gallery_size)
     if tuple(relevance.shape) != expected:
         raise ValueError(f"relevance must be queries x gallery, {expected}, got {tuple(relevance.shape)}")
-    if not (relevance >= 0).all():
-        raise ValueError("grades must be 0 or above, got a negative one or NaN")
-    return relevance.gather(1, ranking.indices)
+    relevance = relevance.to(ranking.indices.device)
+    relevance = relevance.byte() if relevance.dtype == torch.bool else relevance
+    lowest, highest = relevance.aminmax()
+    if not (lowest >= 0 and highest < torch.inf):
+        raise ValueError(
+            "relevance must hold finite grades of 0 or above, got a negative one, infinity or NaN"
+        )
+    return relevance
 
 
 # --- is there a relevant item, and where ----------------------------------------------------------
@@ -101,7 +120,7 @@ def recall_at(ranking: Ranking, relevance: Grades, k: int) -> PerQuery:
 
     What the paper calls Recall@K is `hit_at`. The two agree where a query has one relevant item.
     """
-    total = (relevance > 0).sum(1)
+    total = (_checked_grades(ranking, relevance) > 0).sum(1)
     return precision_at(ranking, relevance, k) * k / total.clamp(min=1)
 
 
@@ -134,7 +153,8 @@ def ndcg_at(
         gain: 2^grade - 1 ("exponential") or the grade itself ("linear").
     """
     head, gain_of = _reach(ranking, k), _gain(gain)
-    grades = grades_of(head, relevance)
+    relevance = _checked_grades(ranking, relevance)
+    grades = relevance.gather(1, head.indices)
     discounts = 1 / torch.arange(2, k + 2, device=grades.device).double().log2()
     dcg = _expected_sum(gain_of(grades), head.scores, discounts)
     best = _best_grades(head, grades, relevance, k, ideal)

@@ -32,6 +32,7 @@ from geoclip_lite.regions import Centring, Regions
 from geoclip_lite.regions.search import Matcher
 from geoclip_lite.retrieval import Ranking
 from geoclip_lite.transport import PointSets
+from geoclip_lite.words import readable, words_of
 
 MAX_TEXT = 2000  # characters of a query
 BATCH = 256  # pictures in one upsert
@@ -76,16 +77,16 @@ class Push:
 
 
 def phrases_of(query: str) -> list[str]:
-    """The objects that a query lists; a query that is no list is one phrase."""
+    """The objects that a query lists; a query that is no list is one phrase. See `words.readable`."""
     try:
         return regions.listed_phrases(query)
     except ValueError:
-        return [query.strip()]
+        return [readable(query)]
 
 
 def check_text(name: str, text: str) -> None:
     """Raises BadInputError for what is no text, empty or endless."""
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or not words_of(text):
         raise BadInputError(f"{name} must be a text with words, got {text!r}")
     if len(text) > MAX_TEXT:
         raise BadInputError(f"{name} must have at most {MAX_TEXT:,} characters, got {len(text):,}")

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geoclip_lite.encoders.base import DualEncoder
+from geoclip_lite.inputs import check_scenes
 from geoclip_lite.relevance import counts, pairs_of, shared
 from geoclip_lite.scenes import Scene
 
@@ -36,8 +37,11 @@ def unit_rows(vectors: Tensor, name: str) -> Float[Tensor, "rows dim"]:
         name: how an error should call the argument.
 
     Raises:
+        TypeError: if it is no tensor.
         ValueError: if it is no matrix, has no rows, or a row is zero or holds NaN or infinity.
     """
+    if not isinstance(vectors, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(vectors).__name__}: use torch.as_tensor")
     if vectors.ndim != 2 or vectors.numel() == 0:
         raise ValueError(
             f"{name} must be a non-empty matrix, one vector a row, got shape {tuple(vectors.shape)}"
@@ -85,6 +89,7 @@ class Gallery:
     @classmethod
     def of_images(cls, encoder: DualEncoder, scenes: Sequence[Scene]) -> Gallery:
         """The pictures of the scenes, drawn at the size the encoder looks at, a few at a time."""
+        scenes = check_scenes(scenes)
         starts = range(0, len(scenes), DRAWN_AT_ONCE)
         drawn = ([s.image(encoder.image_size) for s in scenes[i : i + DRAWN_AT_ONCE]] for i in starts)
         vectors = [encoder.encode_images(pictures) for pictures in drawn]
@@ -93,6 +98,7 @@ class Gallery:
     @classmethod
     def of_texts(cls, encoder: DualEncoder, scenes: Sequence[Scene]) -> Gallery:
         """The captions of the scenes, for image-to-text retrieval."""
+        scenes = check_scenes(scenes)
         vectors = encoder.encode_texts([scene.caption for scene in scenes]) if scenes else torch.empty(0, 0)
         return cls(vectors, tuple(scenes))
 

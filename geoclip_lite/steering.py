@@ -26,7 +26,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geoclip_lite import relevance
-from geoclip_lite.encoders.tokenizer import TextWarning, check_texts
+from geoclip_lite.encoders.tokenizer import TextWarning
+from geoclip_lite.inputs import check_frames, check_texts
 from geoclip_lite.retrieval import Gallery, Ranking, unit_rows
 from geoclip_lite.scenes import Scene
 
@@ -68,18 +69,16 @@ def concept_direction(
             and ("red {}", "blue {}") over two colours of a noun that changes.
 
     Raises:
-        TypeError: a bare string instead of a list.
+        TypeError: what is no list of strings.
         ValueError: an empty pole, a word in both, a frame without exactly one "{}", or a word or noun that
             the encoder never saw.
     """
-    for name, texts in (("source", source), ("target", target), ("frames", frames)):
-        check_texts(texts, name)
-        if not texts:
-            raise ValueError(f"{name} must not be empty")
+    source, target = check_texts(source, "source"), check_texts(target, "target")
+    frames = check_frames(frames, "frames")
+    if not (source and target):
+        raise ValueError(f"{'target' if source else 'source'} must not be empty")
     if both := sorted(set(source) & set(target)):
         raise ValueError(f"source and target share the word {both[0]!r}: between equal poles is no direction")
-    if bad := [frame for frame in frames if frame.count("{}") != 1]:
-        raise ValueError(f'frames: {bad[0]!r} must hold "{{}}" once, where the word goes')
     sides = ([frame.replace("{}", word) for word in pole for frame in frames] for pole in (source, target))
     return difference(*(_known(encode, texts) for texts in sides))
 

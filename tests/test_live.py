@@ -26,6 +26,7 @@ from geoclip_lite.regions import Centring, listed_phrases, phrase_sets, rerank, 
 from geoclip_lite.retrieval import Gallery, Ranking, shortlist
 from geoclip_lite.steering import concept_direction, steer
 from geoclip_lite.transport import PointSets
+from geoclip_lite.words import words_of
 
 PAGE = "book/try_live.html"
 TOLERANCE = 5e-4  # of scores, against the package in full precision
@@ -116,7 +117,7 @@ def random_query(rng: random.Random) -> str:
     ]
     listed = ", ".join(phrases[:-1]) + rng.choice([", ", " and ", ", and "]) + phrases[-1]
     text = (listed if len(phrases) > 1 else phrases[0]).strip()
-    return rng.choice(["{}", "{}", "{}.", "a photo of {}", "  {}"]).format(
+    return rng.choice(["{}", "{}", "{}.", "a photo of {}", "  {}", "“{}”!", "({},)", "{}\u200b…"]).format(
         rng.choice([text, text, text.upper()])
     )
 
@@ -252,6 +253,10 @@ def test_refuses_what_the_package_refuses(asked):
         "a",
         "a photo of a",
         "red star.",
+        "“red circle”, (blue star);",
+        ", ,",
+        "red circle、",
+        "...",
     ]
     texts += ["red circle with stars", "Photo of a red star", "the star and the circle", "candy", "an and"]
 
@@ -262,6 +267,41 @@ def test_refuses_what_the_package_refuses(asked):
             return True
 
     assert asked.evaluate(REFUSED, texts) == [refuses(text) for text in texts]
+
+
+def test_reads_the_words_that_the_package_reads(asked):
+    rng = random.Random(0)
+    pieces = [
+        "red",
+        "CUBE",
+        "é",
+        "e\u0301",
+        "ß",
+        "ｒ",
+        "赤い",
+        "हिन्दी",
+        "2",
+        "½",
+        "🟥",
+        "❤\ufe0f",
+        "’s",
+        "'s",
+        "™",
+        "_",
+    ]
+    pieces += [
+        *" ,.!?:;'\"()-/+|",
+        "…",
+        "—",
+        "“",
+        "、",
+        "，",
+        "。",
+        "\n",
+        *"\u00a0\u200b\u200d\u00ad\ufeff\x00",
+    ]
+    texts = ["".join(rng.choices(pieces, k=rng.randint(1, 12))) for _ in range(2000)]
+    assert asked.evaluate("texts => texts.map(text => LIVE.wordsOf(text))", texts) == [*map(words_of, texts)]
 
 
 def test_pictures_are_those_that_the_encoder_saw(asked):
@@ -329,8 +369,9 @@ def test_unknown_words_are_marked_and_alike(browser, site):
         assert "never saw: dodecahedron" in visit.page.inner_text("#live-reading")
         assert "never saw: dodecahedron" in visit.page.inner_text("#live-said")
         before = first_pictures(visit)
-        wait_for_answer(visit, lambda: visit.page.fill("#live-query", "a red spoon"))
+        wait_for_answer(visit, lambda: visit.page.fill("#live-query", "“a red” spoon."))
         assert first_pictures(visit) == before
+        assert visit.page.locator("#live-reading mark").all_inner_texts() == ["spoon."]
 
 
 def test_a_text_that_is_cut_is_reported(browser, site):

@@ -365,13 +365,38 @@ def test_relevance_must_fit_the_ranking():
         metrics.evaluate(Ranking.of_scores(scores), relevance.T)
 
 
-@pytest.mark.parametrize("bad", [-1.0, torch.nan])
-def test_grades_are_not_negative(bad):
+@pytest.mark.parametrize("bad", [-1.0, torch.nan, torch.inf])
+def test_grades_are_finite_and_not_negative(bad):
     scores, relevance = problem(0)
     relevance = relevance.double()
     relevance[3, 3] = bad
-    with pytest.raises(ValueError, match="negative one or NaN"):
-        metrics.reciprocal_rank(Ranking.of_scores(scores), relevance)
+    with pytest.raises(ValueError, match="relevance"):
+        metrics.evaluate(Ranking.of_scores(scores), relevance)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("ties", [False, True])
+def test_grades_may_have_any_type(dtype, ties):
+    scores, relevance = problem(7, ties, grades=2)
+    ranking, typed = Ranking.of_scores(scores), relevance.to(dtype)
+    pd.testing.assert_frame_equal(metrics.evaluate(ranking, typed), metrics.evaluate(ranking, relevance))
+    for metric in [*AT_K, metrics.attribution_at]:
+        assert torch.allclose(metric(ranking, typed, 5), metric(ranking, relevance, 5))
+    for options in ({"gain": "linear"}, {"ideal": "retrieved"}):
+        given, expected = (metrics.ndcg_at(ranking, r, 5, **options) for r in (typed, relevance))
+        assert torch.allclose(given, expected)
+
+
+@pytest.mark.parametrize(
+    "relevance", [np.zeros((30, 25)), [[1]], None, torch.zeros(30, 25, dtype=torch.complex64)]
+)
+def test_what_is_no_tensor_of_grades_is_refused_by_name(relevance):
+    ranking = Ranking.of_scores(problem(0)[0])
+    for metric in AT_K:
+        with pytest.raises(TypeError, match="relevance"):
+            metric(ranking, relevance, 5)
+    with pytest.raises(TypeError, match="relevance"):
+        metrics.evaluate(ranking, relevance)
 
 
 @pytest.mark.parametrize(("argument", "message"), [("ideal", "ideal must be"), ("gain", "gain must be")])

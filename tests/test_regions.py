@@ -671,6 +671,7 @@ def test_captions_of_the_worlds_are_lists_of_their_objects(world):
         ("an image of a cat, a dog, and two small birds.", ["cat", "dog", "two small birds"]),
         ("the cat ,the dog", ["cat", "dog"]),
         ("an anthracite andiron, a sandy thermos", ["anthracite andiron", "sandy thermos"]),
+        ("“a cat”, (a dog),", ["cat", "dog"]),
         ("a basin, an onyx ring", ["basin", "onyx ring"]),  # words that hold a tie are no ties
     ],
 )
@@ -688,7 +689,6 @@ def test_lists_are_taken_apart(caption, phrases):
         ("", "an empty phrase"),
         (" . ", "an empty phrase"),
         ("a, , b", "an empty phrase"),
-        ("a cat,", "an empty phrase"),
         ("a cat and and a dog", ""),
         ("a photo of a", "an empty phrase"),
         ("the, a cat", "an empty phrase"),

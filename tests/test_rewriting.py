@@ -273,11 +273,26 @@ def test_the_vocabulary_holds_every_word_of_queries_and_rewrites():
     assert len(vocabulary) == len(set(vocabulary.words))
 
 
+def test_punctuation_that_was_never_written_is_passed_over():
+    vocabulary = Vocabulary(all_words())
+    plain = vocabulary.encode("a red circle, a star. 红")
+    for text in (
+        "“a red circle”, a (star). 红!",
+        "a red\u00a0circle， a st\u00adar . 红？",
+        "a red-circle, *a* star. 红",
+    ):
+        assert vocabulary.encode(text) == plain
+    with pytest.raises(ValueError, match="words"):
+        vocabulary.encode("!?")
+    with pytest.raises(UnknownWordsError, match="'2'"):
+        vocabulary.encode("2 red circles")
+
+
 def test_unknown_words_are_refused_by_name():
     with pytest.raises(UnknownWordsError, match="'rhombus', 'teal'"):
         Vocabulary(all_words()).encode("a teal rhombus and a red circle")
     with pytest.raises(ValueError, match="must have words"):
-        Vocabulary(all_words()).encode(" 12 ")
+        Vocabulary(all_words()).encode(" _ !? ")
 
 
 def test_a_prior_without_faults_names_exactly_the_objects():

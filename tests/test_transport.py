@@ -690,9 +690,36 @@ def test_entropic_is_pots_and_above_exact(alpha):
         plan, log = ot.gromov.entropic_fused_gromov_wasserstein(
             *(m.numpy() for m in each), epsilon=0.2, alpha=alpha, log=True
         )
-        assert_close(solution.plan(i), torch.from_numpy(plan), rtol=0, atol=0)
-        assert float(solution.values[i]) == log["fgw_dist"]
-        assert float(objective(*each, solution.plan(i), alpha)) == pytest.approx(log["fgw_dist"], abs=1e-9)
+        assert_close(solution.plan(i), torch.from_numpy(plan), rtol=0, atol=1e-6)
+        assert float(solution.values[i]) == pytest.approx(log["fgw_dist"], abs=1e-6)
+        assert float(objective(*each, solution.plan(i), alpha)) == pytest.approx(
+            float(solution.values[i]), abs=1e-9
+        )
+
+
+def solved_or_why(problem, epsilon):
+    try:
+        return entropic(problem, epsilon=epsilon, plans=True)
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("epsilon", [1e-300, 1e-9, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 1e6, float("inf")])
+def test_entropic_plans_have_all_masses_or_are_refused(epsilon):
+    """Whatever epsilon: a plan of zeros would be a perfect match of anything with anything."""
+    matrices = random_matrices([(1, 1), (3, 3), (2, 5), (6, 6)], seed=26)
+    for each in matrices:
+        problem = packed([each])
+        solution = solved_or_why(problem, epsilon)
+        if isinstance(solution, str):
+            assert "epsilon" in solution
+            assert epsilon < 0.05
+            continue
+        plan, (n, m) = solution.plan(0), each[0].shape
+        assert (plan >= 0).all()
+        assert_close(plan.sum(1), torch.full((n,), 1 / n, dtype=plan.dtype), rtol=0, atol=1e-9)
+        assert_close(plan.sum(0), torch.full((m,), 1 / m, dtype=plan.dtype), rtol=0, atol=1e-9)
+        assert solution.values[0] >= solve(problem, solver="exact").values[0] - 1e-6
 
 
 @pytest.mark.parametrize("mass", [0.3, 0.7, 1.0])
@@ -718,6 +745,13 @@ def test_moving_all_mass_is_never_below_exact():
 def test_entropic_wants_an_entropy(epsilon):
     with pytest.raises(ValueError, match="epsilon must be above 0"):
         entropic(random_problems([(2, 2)]), epsilon=epsilon)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
+def test_every_solver_wants_a_weight_of_the_structure(alpha):
+    for solver in (solve, entropic, lambda problems, alpha: partial(problems, 0.5, alpha)):
+        with pytest.raises(ValueError, match="alpha"):
+            solver(random_problems([(2, 2)]), alpha=alpha)
 
 
 @pytest.mark.parametrize("mass", [0.0, -0.5, 1.01, float("nan")])

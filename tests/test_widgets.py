@@ -263,9 +263,12 @@ def test_problems_are_shown_and_pass(play):
 
 
 def test_what_is_typed_is_never_markup(play):
-    play.text.value = "<b>red</b> star"
-    assert "<b>red" not in play.note.value + play.strip.value + play.numbers.value
-    assert "&lt;b&gt;red" in play.note.value
+    play.reranker.value = "objects"
+    play.wait()
+    play.text.value = "red<b>star</b>, <i>blue</i> circle"
+    shown = play.note.value + play.strip.value + play.numbers.value + play.matches.value
+    assert "<b>star" not in shown
+    assert "red&lt;b&gt;star" in play.matches.value
 
 
 def test_another_world_brings_its_words_and_encoders(play):

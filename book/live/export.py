@@ -38,10 +38,11 @@ from PIL import Image
 from torch import Tensor
 
 from geoclip_lite.datasets import shapes
-from geoclip_lite.encoders import load_encoder, tokenizer
+from geoclip_lite.encoders import TextWarning, load_encoder
 from geoclip_lite.encoders.mini import MiniClip
 from geoclip_lite.regions import Regions, phrases, value_regions
 from geoclip_lite.scenes import Scene
+from geoclip_lite.words import PATTERNS, words_of
 
 HERE = Path(__file__).parent
 DIETS = ("mini-pairs", "mini-single")  # the first one is shown first
@@ -157,13 +158,15 @@ def likely_texts(words: Sequence[str], count: int = 4000, seed: int = 0) -> list
     """What readers may type: any words in any order, known or not, and captions."""
     rng, pool = random.Random(seed), [*words, "unheard-of"]
     mixed = [" ".join(rng.choices(pool, k=rng.randint(1, MOST_WORDS))) for _ in range(count)]
-    return mixed + [scene.caption for scene in shapes.validation_scenes()]
+    return [text for text in mixed if words_of(text)] + [
+        scene.caption for scene in shapes.validation_scenes()
+    ]
 
 
 def encode_silently(encoder: MiniClip, texts: Sequence[str]) -> Float[Tensor, "texts dim"]:
     """Texts as vectors, without the warnings of words that are unknown on purpose."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tokenizer.TextWarning)
+        warnings.simplefilter("ignore", TextWarning)
         return encoder.encode_texts(texts)
 
 
@@ -213,7 +216,7 @@ def gallery(scenes: Sequence[Scene]) -> dict[str, object]:
         "diets": DIETS,
         "shortlist": SHORTLIST,
         "patterns": {
-            "word": tokenizer._WORD.pattern,
+            **PATTERNS,
             **{
                 name.lower(): getattr(phrases, name).pattern
                 for name in ("PREFIX", "BETWEEN", "ARTICLE", "TIES")

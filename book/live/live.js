@@ -147,18 +147,33 @@
 
   // ---- reading a query, by the package's own patterns ------------------------------------------------
 
+  const every = (name) => new RegExp(LIVE.patterns[name], "gu");
+
+  /** words.readable: the text without the punctuation around its words. */
+  function readable(text) {
+    const seen = text.normalize("NFKC").replace(every("invisible"), "").replace(every("listing"), ",");
+    const spaced = seen.replace(every("loose"), " ").replace(/\s+/g, " ");
+    return spaced.replace(every("commas"), ", ").replace(/^[ ,]+|[ ,]+$/g, "");
+  }
+
   function wordsOf(text) {
-    return text.toLowerCase().match(new RegExp(LIVE.patterns.word, "g")) ?? [];
+    return readable(text).toLowerCase().replace(every("possessive"), "").match(every("word")) ?? [];
   }
 
   function unknownWords(diet, text) {
     return [...new Set(wordsOf(text).filter((word) => !diet.ids.has(word)))];
   }
 
+  /** words.listed: a few of many, and of each its beginning. */
+  function listed(words, most = 5) {
+    const shown = words.slice(0, most).map((word) => [...word].slice(0, 30).join("")).join(", ");
+    return shown + (words.length > most ? ` and ${words.length - most} more words` : "");
+  }
+
   /** regions.listed_phrases: the objects of a caption that is a list; any other caption is an Error. */
   function listedPhrases(caption) {
     const pattern = (name) => new RegExp(LIVE.patterns[name], "i");
-    const list = caption.trim().replace(/\.+$/, "").replace(pattern("prefix"), "");
+    const list = readable(caption).replace(pattern("prefix"), "");
     const pieces = list.split(pattern("between"));
     const phrases = pieces.map((piece) => piece.trim().replace(pattern("article"), ""));
     for (const phrase of phrases) {
@@ -433,7 +448,7 @@
   /** A piece of the query, its unknown words marked. */
   function marked(text, diet) {
     const pieces = text.split(/([\s,]+)/).map((piece) =>
-      /[^\s,]/.test(piece) && !diet.ids.has(piece.toLowerCase()) ? html("mark", {}, piece) : piece);
+      unknownWords(diet, piece).length ? html("mark", {}, piece) : piece);
     return html("span", { className: "live-phrase" }, ...pieces);
   }
 
@@ -453,7 +468,7 @@
   function remarkOn(diet, state, pieces) {
     const unknown = unknownWords(diet, state.query), room = diet.context - 2; // for the start and the end
     const remarks = [
-      unknown.length ? `${state.diet} never saw: ${unknown.join(", ")}.` : "",
+      unknown.length ? `${state.diet} never saw: ${listed(unknown)}.` : "",
       pieces.some((piece) => wordsOf(piece).length > room) ? `Only the first ${room} words are read.` : "",
     ];
     return remarks.filter(Boolean).join(" ");
@@ -526,7 +541,7 @@
 
   // ---- from a change to an answer --------------------------------------------------------------------
 
-  /** All pictures that a state ranks, best first: [{item, score, pairs}]. The tests ask it, too. */
+  /** All pictures that a state ranks, best first: [{item, score, pairs}]. The tests ask it and `wordsOf`, too. */
   async function rank(state) {
     return WAYS[state.how](await dietOf(state.diet), state);
   }
@@ -550,7 +565,7 @@
     try {
       const diet = await dietOf(state.diet);
       if (outdated()) return; // a control was moved while the diet was on its way
-      if (!state.query.trim()) throw new Error("Type what the picture should show: “red circle, blue star”.");
+      if (!wordsOf(state.query).length) throw new Error("Type what the picture should show: “red circle, blue star”.");
       message = answer(diet, state);
       complain("");
     } catch (error) {
@@ -579,7 +594,7 @@
     at("app").hidden = false;
     if (!globalThis.LIVE) return complain(missing("gallery.js"));
     LIVE.scenes = await unpackScenes();
-    LIVE.rank = rank;
+    Object.assign(LIVE, { rank, wordsOf });
     fillWords(at("from"), "hexagon");
     fillWords(at("to"), "pentagon");
     at("app").addEventListener("input", update);

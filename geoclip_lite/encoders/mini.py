@@ -26,6 +26,7 @@ from geoclip_lite.encoders.device import usable_device
 from geoclip_lite.encoders.tokenizer import WordTokenizer
 from geoclip_lite.files import sha256, write_atomically
 from geoclip_lite.images import rgb
+from geoclip_lite.inputs import check_images
 
 IMAGE_SIZE = 64
 CONTEXT_LENGTH = 64
@@ -124,6 +125,7 @@ class MiniClip:
     @torch.inference_mode()
     def encode_images(self, images: Sequence[Image.Image], batch: int = 256) -> Float[Tensor, "images dim"]:
         """One unit vector an image of any size."""
+        images = check_images(images)
         batches = (to_pixels(images[i : i + batch]) for i in range(0, len(images), batch))
         chunks = [self.model.visual(to_input(pixels.to(self.device))).cpu() for pixels in batches]
         return F.normalize(torch.cat([torch.empty(0, self.dim), *chunks]), dim=-1)

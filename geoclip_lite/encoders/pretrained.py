@@ -30,9 +30,10 @@ from geoclip_lite.encoders.device import usable_device
 from geoclip_lite.encoders.hub import brief, cache, from_hub
 from geoclip_lite.encoders.mini import WeightsError
 from geoclip_lite.encoders.templates import CLIP_TEMPLATES
-from geoclip_lite.encoders.tokenizer import TextWarning, check_texts
+from geoclip_lite.encoders.tokenizer import TextWarning
 from geoclip_lite.encoders.truncation import Tokenizer, Truncation, truncation
 from geoclip_lite.images import rgb
+from geoclip_lite.inputs import check_images, check_texts
 
 CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin")  # read as numbers; code in them is never run
 QUICK = "-quickgelu"  # ends the names of architectures with OpenAI's activation
@@ -90,11 +91,10 @@ class OpenClipEncoder:
         """One unit vector a text. Texts longer than the context are cut, with a `TextWarning`.
 
         Raises:
-            TypeError: one bare string.
-            ValueError: a text without words.
+            TypeError, ValueError: see `check_texts`.
         """
-        check_texts(texts)
-        batches = self._tokens(list(texts)).split(batch) if len(texts) else []
+        texts = check_texts(texts)
+        batches = self._tokens(texts).split(batch) if texts else []
         vectors = [self._unit_rows(self.model.encode_text, tokens) for tokens in batches]
         return torch.cat([torch.empty(0, self.dim), *vectors])
 
@@ -107,7 +107,11 @@ class OpenClipEncoder:
         Args:
             batch: images preprocessed and encoded at a time.
             progress: whether to draw a progress bar; None: where there is a terminal and more than one batch.
+
+        Raises:
+            TypeError, ValueError: see `check_images`.
         """
+        images = check_images(images)
         starts = range(0, len(images), batch)
         hidden = (len(starts) < 2 or None) if progress is None else not progress  # None: tqdm looks for it
         bar = tqdm(starts, self.name, unit="batch", leave=False, disable=hidden)
@@ -125,13 +129,12 @@ class OpenClipEncoder:
         """How much of the texts is not read.
 
         Raises:
-            TypeError: one bare string.
-            ValueError: a text without words, or no text.
+            TypeError, ValueError: see `check_texts`; no text.
         """
-        check_texts(texts)
+        texts = check_texts(texts)
         if not texts:
             raise ValueError("texts must hold at least one text, got none")
-        return truncation(self.tokenizer, list(texts), self.tokenizer(list(texts)))
+        return truncation(self.tokenizer, texts, self.tokenizer(texts))
 
     def _tokens(self, texts: list[str]) -> Int[Tensor, "texts length"]:
         """Ids of all texts."""

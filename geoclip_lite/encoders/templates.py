@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geoclip_lite.encoders.base import DualEncoder
-from geoclip_lite.encoders.tokenizer import check_texts
+from geoclip_lite.inputs import check_frames, check_texts
 
 # Of the eighty that CLIP's authors published for ImageNet, six that say nothing of size, colour or number.
 CLIP_TEMPLATES = (
@@ -33,17 +33,11 @@ def encode_with_templates(
         templates: each with one "{}" for the phrase; None: the encoder's own.
 
     Raises:
-        TypeError: one bare string for the phrases or the templates.
+        TypeError: phrases or templates that are no lists of strings.
         ValueError: no templates, one without exactly one "{}", or a phrase without words.
     """
-    templates = encoder.templates if templates is None else templates
-    check_texts(phrases, "phrases")
-    check_texts(templates, "templates")
-    if not templates:
-        raise ValueError('templates must not be empty: ["{}"] reads the phrases as they are')
-    for template in templates:
-        if template.count("{}") != 1:
-            raise ValueError(f'templates: {template!r} must hold "{{}}" once, where the phrase goes')
+    phrases = check_texts(phrases, "phrases")
+    templates = check_frames(encoder.templates if templates is None else templates)
     filled = [template.replace("{}", phrase) for template in templates for phrase in phrases]
     vectors = encoder.encode_texts(filled).reshape(len(templates), len(phrases), encoder.dim)
     return F.normalize(vectors.mean(0), dim=-1)

@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from geoclip_lite.inputs import check_texts
+from geoclip_lite.words import listed, words_of
+
 PAD, START, UNKNOWN = 0, 1, 2
-_WORD = re.compile(r"[^\s,]+|,")
 
 
 class TextWarning(UserWarning):
     """A text reached the encoder changed: words it does not know, or more words than fit."""
 
 
-def check_texts(texts: Sequence[str], name: str = "texts") -> None:
-    """Refuses what an encoder could only guess at.
-
-    Args:
-        name: how an error should call the argument.
-
-    Raises:
-        TypeError: one bare string, which would be read letter by letter.
-        ValueError: a text without words, which has no direction to point in.
-    """
-    if isinstance(texts, str):
-        raise TypeError(f"{name} must be a list of strings, got the string {texts!r}: write [{texts!r}]")
-    for text in texts:
-        if not text.strip():
-            raise ValueError(f"{name} holds a text without words, {text!r}: leave it out")
-
-
 class WordTokenizer:
     """Words to ids, in CLIP's layout: start, words, end, padding.
 
     The end-of-text id is the highest of all, because open_clip reads a text's vector at `argmax(ids)`.
-    Unknown words become one shared id, and a warning names them.
+    Unknown words become one shared id, and a warning names them. Punctuation is passed over, but for commas
+    where the vocabulary has one (see `words`).
 
     Args:
         words: the vocabulary, without special tokens.
@@ -56,10 +41,22 @@ class WordTokenizer:
     def vocabulary_size(self) -> int:
         return self.end + 1
 
-    def __call__(self, texts: Sequence[str]) -> Int[Tensor, "texts length"]:
-        """Ids, padded to the longest text: shorter than the context, and cheaper, with the same result."""
-        check_texts(texts)
-        split = [_WORD.findall(text.lower()) for text in texts]
+    @property
+    def room(self) -> int:
+        """Words and commas that it reads of a text."""
+        return self.context_length - 2
+
+    def split(self, text: str) -> list[str]:
+        """What is read of a text, known or not."""
+        return [word for word in words_of(text) if word != "," or word in self.ids]
+
+    def __call__(self, texts: Iterable[str]) -> Int[Tensor, "texts length"]:
+        """Ids, padded to the longest text: shorter than the context, and cheaper, with the same result.
+
+        Raises:
+            TypeError, ValueError: see `check_texts`.
+        """
+        split = [self.split(text) for text in check_texts(texts)]
         self._report(split)
         rows = [[START, *(self.ids.get(w, UNKNOWN) for w in words)] for words in split]
         rows = [[*row[: self.context_length - 1], self.end] for row in rows]
@@ -70,8 +67,7 @@ class WordTokenizer:
         """Warns of unknown words and of texts that are cut."""
         unknown = sorted({w for words in split for w in words} - self.ids.keys())
         if unknown:
-            warnings.warn(f"words this encoder never saw: {', '.join(unknown)}", TextWarning, stacklevel=4)
-        room = self.context_length - 2
-        long = sum(len(words) > room for words in split)
+            warnings.warn(f"words this encoder never saw: {listed(unknown)}", TextWarning, stacklevel=4)
+        long = sum(len(words) > self.room for words in split)
         if long:
-            warnings.warn(f"{long} of {len(split)} texts cut to {room} words", TextWarning, stacklevel=4)
+            warnings.warn(f"{long} of {len(split)} texts cut to {self.room} words", TextWarning, stacklevel=4)

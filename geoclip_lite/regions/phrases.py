@@ -16,14 +16,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geoclip_lite.transport import PointSets
+from geoclip_lite.words import readable
 
 PREFIX = re.compile(r"^(an?|the) (photo|picture|image|drawing|rendering) of ", re.IGNORECASE)
 BETWEEN = re.compile(r"\s*,\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
 ARTICLE = re.compile(r"^(an?|the)(\s+|$)", re.IGNORECASE)
 # Words that tie phrases to each other: a caption that holds one within a phrase says more than a list does.
 TIES = re.compile(
-    r"\b(a|above|an|and|at|behind|below|beside|between|by|for|from|has|have|holding|in|inside|is|are|near|next|of|on"
-    r"|or|over|than|that|the|to|under|where|which|while|with|without|wearing)\b",
+    r"(?<!\S)(a|above|an|and|at|behind|below|beside|between|by|for|from|has|have|holding|in|inside|is|are|near|next|of|on"
+    r"|or|over|than|that|the|to|under|where|which|while|with|without|wearing)(?!\S)",
     re.IGNORECASE,
 )
 SPACY_MODEL = "en_core_web_sm"
@@ -32,12 +33,13 @@ SPACY_MODEL = "en_core_web_sm"
 def listed_phrases(caption: str) -> list[str]:
     """The objects of a caption that is a list: "[a photo of] [a] PHRASE, [a] PHRASE and [a] PHRASE".
 
-    "a photo of a red cube and a blue ball" -> ["red cube", "blue ball"]. Repeated objects stay repeated.
+    "a photo of a red cube and a blue ball." -> ["red cube", "blue ball"]. Repeated objects stay repeated.
+    Punctuation around words is left out; see `words.readable`.
 
     Raises:
         ValueError: an empty phrase, or a word such as "on" or "with", which says that this is no list.
     """
-    listed = BETWEEN.split(PREFIX.sub("", caption.strip().rstrip(".")))
+    listed = BETWEEN.split(PREFIX.sub("", readable(caption)))
     phrases = [ARTICLE.sub("", phrase.strip()) for phrase in listed]
     for phrase in phrases:
         tie = TIES.search(phrase)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.mini import MiniClip, to_input, to_pixels
 from geoclip_lite.images import rgb
+from geoclip_lite.inputs import check_images
 from geoclip_lite.regions.towers import NoTokensError, value_map
 from geoclip_lite.retrieval import unit_rows
 from geoclip_lite.transport import PointSets
@@ -91,7 +92,7 @@ def value_regions(
         NoTokensError: an encoder without a value path; the message says which have one.
         ValueError: no images, a window larger than the map, a `refine` that the encoder cannot do.
     """
-    _some(images)
+    images = _some(images)
     tower, parts = vision_tower(encoder), []
     for start in _bar(range(0, len(images), batch), encoder.name, progress):
         cells = value_map(tower, to_tensor(encoder, images[start : start + batch]), refine).float()
@@ -154,7 +155,7 @@ def crops(
     Raises:
         ValueError: no images, no scales, or a scale below 1.
     """
-    _some(images)
+    images = _some(images)
     if not scales or any(scale < 1 or scale != int(scale) for scale in scales):
         raise ValueError(f"scales must be whole numbers of at least 1, got {list(scales)}")
     boxes = torch.cat([window_boxes(2 * s, 2 * s, 2) for s in scales])
@@ -217,9 +218,11 @@ def _bar(starts: range, name: str, progress: bool) -> tqdm:
     return tqdm(starts, name, unit="batch", delay=PATIENCE, disable=not progress)
 
 
-def _some(images: Sequence) -> None:
-    if not len(images):
+def _some(images: Sequence[Image.Image]) -> list[Image.Image]:
+    images = check_images(images)
+    if not images:
         raise ValueError("images must hold at least one picture, got none")
+    return images
 
 
 def _check_window(window: int, cells: Float[Tensor, "images dim rows columns"]) -> None:

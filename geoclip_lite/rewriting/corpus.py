@@ -17,6 +17,7 @@ from geoclip_lite.retrieval import Gallery
 from geoclip_lite.rewriting.errors import SmallGalleryError
 from geoclip_lite.rewriting.queries import QuerySet
 from geoclip_lite.rewriting.rewards import Reward
+from geoclip_lite.words import words_of
 
 Vectors = Float[Tensor, "texts dim"]
 
@@ -93,7 +94,7 @@ def embed(encoder: DualEncoder, texts: Sequence[str]) -> Vectors:
 
     Words that the encoder does not know are no error here: what a rewriter makes of them is to be seen.
     """
-    different = [text for text in dict.fromkeys(texts) if text.strip()]
+    different = [text for text in dict.fromkeys(texts) if words_of(text)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TextWarning)
         encoded = encoder.encode_texts(different) if different else torch.empty(0, encoder.dim)
@@ -115,7 +116,7 @@ def earned(
     texts = [text for some in rewrites for text in some]
     pictures = corpus.vectors[candidates].repeat_interleave(k, 0)
     scores = torch.einsum("rd,rnd->rn", embed(corpus.encoder, texts), pictures)
-    nothing = torch.tensor([not text.strip() for text in texts])
+    nothing = torch.tensor([not words_of(text) for text in texts])
     scores[nothing] = 1.0
     scores[nothing, 0] = -1.0
     return reward(scores, torch.zeros(len(texts), dtype=torch.int64)).view(-1, k)

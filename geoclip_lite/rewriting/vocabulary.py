@@ -16,15 +16,17 @@ from geoclip_lite.encoders.diets import ALT_TEXTS
 from geoclip_lite.rewriting import sentences
 from geoclip_lite.rewriting.errors import UnknownWordsError
 from geoclip_lite.rewriting.languages import LANGUAGES, phrase
+from geoclip_lite.words import composed, listed, words_of
 
 PAD, GO, END = 0, 1, 2
+QUOTED = "'{}'"
 SPECIAL = ("<pad>", "<go>", "<end>")
-_WORD = re.compile(r"[\u4e00-\u9fff]|[^\W\d_]+|[^\w\s]")
+_WORD = re.compile(r"[\u4e00-\u9fff]|[^\W_]+|[^\w\s]")
 
 
 def split(text: str) -> list[str]:
-    """The words of a text, in lower case; commas and Chinese characters are words."""
-    return _WORD.findall(text.lower())
+    """The words of a text, in lower case; punctuation and Chinese characters are words."""
+    return _WORD.findall(composed(text).lower())
 
 
 def join(words: Sequence[str]) -> str:
@@ -47,18 +49,18 @@ class Vocabulary:
         return len(self.words)
 
     def encode(self, text: str) -> list[int]:
-        """The numbers of a text's words.
+        """The numbers of a text's words. Punctuation that no word of the vocabulary is, is passed over.
 
         Raises:
             UnknownWordsError: words that are not in the vocabulary, by name.
             ValueError: a text without words.
         """
-        words = split(text)
+        words = [word for word in split(text) if word in self.ids or words_of(word)]
         if not words:
             raise ValueError(f"text must have words, got {text!r}")
         if unknown := sorted(set(words) - self.ids.keys()):
             raise UnknownWordsError(
-                f"text: the policy does not know {', '.join(map(repr, unknown))}. It reads the sentences of "
+                f"text: the policy does not know {listed(unknown, QUOTED)}. It reads the sentences of "
                 "geoclip_lite.rewriting.queries only; another vocabulary needs a warm-up of its own"
             )
         return [self.ids[word] for word in words]

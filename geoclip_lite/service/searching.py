@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -19,9 +17,11 @@ from geoclip_lite.service.limits import MOST_PHRASES
 from geoclip_lite.service.models import Found, Match, PictureQuery, Result, TextQuery
 from geoclip_lite.service.pictures import opened
 from geoclip_lite.service.problems import Refusal
+from geoclip_lite.words import listed
 
 ATTEMPTS = 3  # a picture that is found may be taken out before it is read
 PICTURES = "/api/pictures/"  # where copies are
+QUOTED = "“{}”"
 
 
 def by_text(collection: Collection, asked: TextQuery) -> Found:
@@ -62,7 +62,9 @@ def chosen(collection: Collection, encoder: str | None) -> Pipeline:
 def checked(push: Push, encoder: DualEncoder) -> Push:
     """Refuses to steer by words that the encoder could only guess at."""
     if unknown := unknown_words(encoder, f"{push.source} {push.target}"):
-        raise Refusal(422, f"push: {encoder.name} never saw {listed(unknown)}: steer by words that it knows")
+        raise Refusal(
+            422, f"push: {encoder.name} never saw {listed(unknown, QUOTED)}: steer by words that it knows"
+        )
     return push
 
 
@@ -120,9 +122,11 @@ def notes(encoder: DualEncoder, asked: TextQuery) -> list[str]:
     said = []
     read = asked.query if asked.reranker == "none" else ", ".join(phrases_of(asked.query))
     if unknown := unknown_words(encoder, read):
-        said.append(f"{encoder.name} never saw {listed(unknown)}: what rests on this is a guess.")
-    if (room := words_read(encoder)) < len(split(asked.query)):
-        said.append(f"{encoder.name} reads {room} words and commas, and no more: the rest was passed over.")
+        said.append(f"{encoder.name} never saw {listed(unknown, QUOTED)}: what rests on this is a guess.")
+    if (tokenizer := reads_words(encoder)) and len(tokenizer.split(asked.query)) > tokenizer.room:
+        said.append(
+            f"{encoder.name} reads {tokenizer.room} words and commas, and no more: the rest was passed over."
+        )
     if asked.push and asked.push.strength and asked.reranker != "none" and asked.weight < 1:
         said.append(
             "Steering chose the candidates. Their order still follows the objects that you typed; "
@@ -137,24 +141,11 @@ def unknown_words(encoder: DualEncoder, text: str) -> list[str]:
     The encoder's own `TextWarning` says the same, but Python's warnings are shared by all threads: one
     client could be told another one's words.
     """
+    tokenizer = reads_words(encoder)
+    return sorted({*tokenizer.split(text)} - tokenizer.ids.keys()) if tokenizer else []
+
+
+def reads_words(encoder: DualEncoder) -> WordTokenizer | None:
+    """The tokenizer of an encoder that reads by the word."""
     tokenizer = getattr(encoder, "tokenizer", None)
-    if not isinstance(tokenizer, WordTokenizer):
-        return []
-    return sorted({word for word in split(text) if word not in tokenizer.ids})
-
-
-def words_read(encoder: DualEncoder) -> float:
-    """How many words and commas an encoder reads that reads by the word; of others it is not known."""
-    tokenizer = getattr(encoder, "tokenizer", None)
-    return tokenizer.context_length - 2 if isinstance(tokenizer, WordTokenizer) else math.inf
-
-
-def split(text: str) -> list[str]:
-    """As `WordTokenizer` does."""
-    return re.findall(r"[^\s,]+|,", text.lower())
-
-
-def listed(words: list[str], most: int = 5) -> str:
-    """As in a sentence; a few of many."""
-    shown = ", ".join(f"“{word[:30]}”" for word in words[:most])
-    return shown + (f" and {len(words) - most} more words" if len(words) > most else "")
+    return tokenizer if isinstance(tokenizer, WordTokenizer) else None

@@ -7,6 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 
+def check_alpha(alpha: float) -> None:
+    """Raises ValueError for a weight of the structure term that is none."""
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must be 0 (features only) to 1 (structure only), got {alpha}")
+
+
 def objective(
     costs: Float[Tensor, "n m"],
     left: Float[Tensor, "n n"],

@@ -11,7 +11,11 @@ import numpy as np
 import ot
 import torch
 
+from geoclip_lite.transport.objective import check_alpha
 from geoclip_lite.transport.problems import Problems, Solution
+
+ROUNDING = 1e-15
+LACKING = 0.01  # how far, in relative terms, Sinkhorn's steps may leave a mass from what it must be
 
 
 def solve(problems: Problems, solution: Solution, alpha: float, relaxed: bool) -> None:
@@ -31,23 +35,43 @@ def entropic(problems: Problems, alpha: float = 0.5, epsilon: float = 0.01, plan
     """Soft plans: the objective minus epsilon times the plan's entropy is minimised, by Sinkhorn steps.
 
     The returned objective is without the entropy, as in POT. It lies above the exact one, and the plan
-    spreads over many pairs; both fade as epsilon falls, in units of the costs.
+    spreads over many pairs; both fade as epsilon falls, in units of the costs. POT ends its steps when the
+    masses are nearly right; the plans here have them exactly.
 
     Raises:
-        ValueError: for an epsilon not above 0, or one so small that the steps overflow.
+        ValueError: alpha outside 0..1; for an epsilon not above 0, or one so small that the steps underflow
+            or that after POT's 1,000 of them the masses are still off.
     """
+    check_alpha(alpha)
     if not epsilon > 0:
         raise ValueError(f"epsilon must be above 0, got {epsilon}: without entropy, use solve")
 
     def one(costs: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
-        plan, log = ot.gromov.entropic_fused_gromov_wasserstein(
-            costs, left, right, epsilon=epsilon, alpha=alpha, log=True
+        plan = ot.gromov.entropic_fused_gromov_wasserstein(
+            costs, left, right, epsilon=epsilon, alpha=alpha, warn=False
         )
-        if not np.isfinite(plan).all():
-            raise ValueError(f"epsilon = {epsilon} is too small for these costs: Sinkhorn's steps overflow")
-        return plan, log["fgw_dist"]
+        n, m = plan.shape
+        if not (abs(n * plan.sum(1) - 1).max() < LACKING and abs(m * plan.sum(0) - 1).max() < LACKING):
+            raise ValueError(
+                f"epsilon = {epsilon} is too small for these costs: Sinkhorn's steps do not reach the masses"
+            )
+        plan = _with_all_mass(plan)
+        parts = ot.gromov.init_matrix(left, right, plan.sum(1), plan.sum(0))
+        return plan, (1 - alpha) * (costs * plan).sum() + alpha * ot.gromov.gwloss(*parts, plan)
 
     return _loop(problems, one, Solution.blank(problems, plans))
+
+
+def _with_all_mass(plan: np.ndarray) -> np.ndarray:
+    """The plan with row sums 1/n and column sums 1/m: cut where it has more, filled up evenly where less.
+
+    Algorithm 2 of Altschuler, Weed and Rigollet (2017).
+    """
+    n, m = plan.shape
+    plan = plan * np.minimum(1, 1 / (n * plan.sum(1, keepdims=True)))
+    plan = plan * np.minimum(1, 1 / (m * plan.sum(0)))
+    rows, columns = 1 / n - plan.sum(1), 1 / m - plan.sum(0)
+    return plan + np.outer(rows, columns) / rows.sum() if rows.sum() > ROUNDING else plan
 
 
 def partial(problems: Problems, mass: float, alpha: float = 0.5, plans: bool = False) -> Solution:
@@ -57,7 +81,11 @@ def partial(problems: Problems, mass: float, alpha: float = 0.5, plans: bool = F
 
     Args:
         mass: above 0, at most 1.
+
+    Raises:
+        ValueError: a mass or an alpha outside that.
     """
+    check_alpha(alpha)
     if not 0 < mass <= 1:
         raise ValueError(f"mass must be above 0 and at most 1, a share of all mass, got {mass}")
 

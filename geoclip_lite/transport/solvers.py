@@ -16,6 +16,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from geoclip_lite.transport import exact, frank_wolfe, pot, vertices
+from geoclip_lite.transport.objective import check_alpha
 from geoclip_lite.transport.problems import MIXED, Problems, Solution
 
 Solver = Literal["auto", "exact", "frank-wolfe", "pot"]
@@ -85,8 +86,7 @@ def assign(problems: Problems, *, plans: bool = False) -> Solution:
 
 def check_options(alpha: float, marginals: str, solver: str, starts: int = 1) -> None:
     """Raises ValueError for what `solve` cannot take."""
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be 0 (features only) to 1 (structure only), got {alpha}")
+    check_alpha(alpha)
     for name, value, known in (("marginals", marginals, Marginals), ("solver", solver, Solver)):
         if value not in get_args(known):
             raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")

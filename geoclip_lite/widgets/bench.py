@@ -25,6 +25,7 @@ from geoclip_lite.images import rgb
 from geoclip_lite.retrieval import Gallery
 from geoclip_lite.scenes import Scene
 from geoclip_lite.transport import PointSets
+from geoclip_lite.words import words_of
 
 T = TypeVar("T")
 Reranker = Literal["none", "objects"]
@@ -165,7 +166,7 @@ class Bench:
 
     def _read(self, text: str) -> tuple[Float[Tensor, "1 dim"], Notes]:
         """The vector of a query, and what the encoder has to say of its words."""
-        if not text.strip():
+        if not words_of(text):
             raise ValueError("query: type what you look for")
         return _with_notes(lambda: self.encoder.encode_texts([text]))
 
