@@ -143,7 +143,7 @@ def sink_of(encoder: DualEncoder, into: Index | Pipeline) -> Sink:
         got = {name: kind.__name__ for name, kind in index.schema.fields.items()}
         raise MismatchError(f"into must have been begun with fields=geoclip_lite.embed.FIELDS, it has {got}")
     if isinstance(into, Pipeline):
-        return Sink(partial(encode_parts, encoder, into.settings), into.store, index)
+        return Sink(partial(encode_parts, encoder, into.cut), into.store, index)
     return Sink(encoder.encode_images, index.upsert, index)
 
 

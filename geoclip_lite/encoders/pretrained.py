@@ -6,13 +6,15 @@ added are batches, unit vectors on the CPU, and errors that say what to do.
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import open_clip
 import torch
@@ -24,7 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from geoclip_lite.encoders.base import fingerprint
+from geoclip_lite.encoders.base import at_once, fingerprint
+from geoclip_lite.encoders.checkpoints import read_weights
 from geoclip_lite.encoders.device import usable_device
 from geoclip_lite.encoders.hub import brief, cache, from_hub
 from geoclip_lite.encoders.mini import WeightsError
@@ -32,7 +35,7 @@ from geoclip_lite.encoders.templates import CLIP_TEMPLATES
 from geoclip_lite.encoders.tokenizer import TextWarning, check_texts
 from geoclip_lite.encoders.truncation import Tokenizer, Truncation, truncation
 
-CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin")  # read as numbers; code in them is never run
+CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")  # read as numbers; code in them is never run
 QUICK = "-quickgelu"  # ends the names of architectures with OpenAI's activation
 PROBE = "A photo of 3 LARGE, dark-blue cubes; left: naïve ☂ spheres?"  # tells tokenizers apart
 
@@ -64,21 +67,19 @@ class OpenClipEncoder:
         preprocessing = PreprocessCfg(**model.visual.preprocess_cfg)
         self.preprocess = image_transform_v2(preprocessing, is_train=False)
         *self._to_square, _, _ = self.preprocess.transforms  # then to a tensor, and around zero
-        self.image_size = preprocessing.input_size[-1]
+        self.image_size, self.fit = preprocessing.input_size[-1], preprocessing.resize_mode
         self.dim = open_clip.get_model_config(architecture)["embed_dim"]
 
     @cached_property
     def fingerprint(self) -> str:
-        """A checksum of weights, architecture, preprocessing, a probe's tokens and the kind of device.
+        """A checksum of weights, architecture, preprocessing and a probe's tokens.
 
-        The kind of device decides the precision. The architecture counts beside the weights because QuickGELU
-        and GELU have none.
+        The architecture counts beside the weights because QuickGELU and GELU have none.
         """
         about = {
             "architecture": open_clip.get_model_config(self.architecture),
             "preprocessing": self.model.visual.preprocess_cfg,
             "probe": self.tokenizer([PROBE]).tolist(),
-            "device": self.device.type,
         }
         return fingerprint(self.model, about)
 
@@ -97,14 +98,15 @@ class OpenClipEncoder:
 
     @torch.inference_mode()
     def encode_images(
-        self, images: Sequence[Image.Image], batch: int = 64, progress: bool | None = None
+        self, images: Sequence[Image.Image], batch: int | None = None, progress: bool | None = None
     ) -> Float[Tensor, "images dim"]:
         """One unit vector an image of any size.
 
         Args:
-            batch: images preprocessed and encoded at a time.
+            batch: images preprocessed and encoded at a time; None: as many as memory has room for.
             progress: whether to draw a progress bar; None: where there is a terminal and more than one batch.
         """
+        batch = batch or at_once(self.image_size)
         starts = range(0, len(images), batch)
         hidden = (len(starts) < 2 or None) if progress is None else not progress  # None: tqdm looks for it
         bar = tqdm(starts, self.name, unit="batch", leave=False, disable=hidden)
@@ -160,7 +162,7 @@ def load_open_clip(
 
     Args:
         architecture: one of `open_clip.list_models()`.
-        source: a tag of published weights, or the path of a file (.safetensors, .pt, .pth, .bin).
+        source: a tag of published weights, or the path of a file (.safetensors, .pt, .pth, .bin, .ckpt).
         tokenizer: None takes the architecture's own.
         device: where to compute; None takes the best there is.
 
@@ -169,7 +171,7 @@ def load_open_clip(
         WeightsError: weights or tokenizer are missing, damaged, or of another architecture.
     """
     device = usable_device(device)
-    local = source.endswith(CHECKPOINTS)
+    local = source.endswith(CHECKPOINTS) or "/" in source
     if not local:
         check_tag(architecture, source)
     tokenizer = tokenizer or load_tokenizer(architecture)
@@ -258,10 +260,41 @@ def load_model(architecture: str, path: Path, preprocessing: dict) -> nn.Module:
         WeightsError: no such file, a damaged one, or weights of another architecture.
     """
     if not path.is_file():
-        raise WeightsError(f"no weights at {path}: write '{architecture}/PATH' with the path of a file")
+        advice = f"write '{architecture}/PATH' with the path of a file"
+        raise WeightsError(f"no weights at {path}: {advice}" + ", not of a folder" * path.is_dir())
+    load = partial(open_clip.create_model, architecture, force_preprocess_cfg=preprocessing)
+    with suppress(Exception):  # open_clip's converters meet a strange file with whatever goes wrong first
+        return load(str(path))
     try:
-        return open_clip.create_model(architecture, str(path), force_preprocess_cfg=preprocessing)
-    except Exception as error:  # open_clip's converters meet a strange file with whatever goes wrong first
-        raise WeightsError(
-            f"{path} holds no weights of {architecture}, or is damaged: {brief(error)}"
-        ) from error
+        return _load_plain(load, read_weights(path))
+    except Exception as error:
+        reason = str(error) if isinstance(error, WeightsError) else brief(error)
+        raise WeightsError(f"{path} holds no weights of {architecture}, or is damaged: {reason}") from error
+
+
+def _load_plain(load: Callable[..., nn.Module], weights: dict[str, Tensor]) -> nn.Module:
+    """The model with weights that were found in a file: open_clip takes nothing but another file.
+
+    Raises:
+        RuntimeError: torch's, which names what does not fit.
+    """
+    with TemporaryDirectory() as folder:
+        torch.save(weights, file := Path(folder) / "weights.pt")
+        try:
+            return load(str(file))
+        except (AttributeError, KeyError):  # a bias or scale is there or not, before names are compared
+            with _silent_logs():
+                random = load(pretrained_text=False)
+    random.load_state_dict(weights)
+    return random
+
+
+@contextmanager
+def _silent_logs() -> Iterator[None]:
+    """Without open_clip's warnings, of random weights that nobody will compute with."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(before)
