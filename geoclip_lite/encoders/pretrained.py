@@ -20,6 +20,7 @@ import open_clip
 import torch
 from jaxtyping import Float, Int
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+from open_clip.model import CLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ from geoclip_lite.encoders.base import at_once, fingerprint
 from geoclip_lite.encoders.checkpoints import read_weights
 from geoclip_lite.encoders.device import usable_device
 from geoclip_lite.encoders.hub import brief, cache, from_hub
-from geoclip_lite.encoders.mini import WeightsError
+from geoclip_lite.encoders.mini import WeightsError, embed_tokens
 from geoclip_lite.encoders.templates import CLIP_TEMPLATES
 from geoclip_lite.encoders.tokenizer import TextWarning, check_texts
 from geoclip_lite.encoders.truncation import Tokenizer, Truncation, truncation
@@ -67,7 +68,8 @@ class OpenClipEncoder:
         preprocessing = PreprocessCfg(**model.visual.preprocess_cfg)
         self.preprocess = image_transform_v2(preprocessing, is_train=False)
         *self._to_square, _, _ = self.preprocess.transforms  # then to a tensor, and around zero
-        self.image_size, self.fit = preprocessing.input_size[-1], preprocessing.resize_mode
+        size, self.fit = preprocessing.size, preprocessing.resize_mode
+        self.image_size = size if isinstance(size, int) else size[-1]
         self.dim = open_clip.get_model_config(architecture)["embed_dim"]
 
     @cached_property
@@ -93,7 +95,7 @@ class OpenClipEncoder:
         """
         check_texts(texts)
         batches = self._tokens(list(texts)).split(batch) if len(texts) else []
-        vectors = [self._unit_rows(self.model.encode_text, tokens) for tokens in batches]
+        vectors = [self._unit_rows(self._read, tokens) for tokens in batches]
         return torch.cat([torch.empty(0, self.dim), *vectors])
 
     @torch.inference_mode()
@@ -138,6 +140,14 @@ class OpenClipEncoder:
         if (found := truncation(self.tokenizer, texts, tokens)).cut:
             warnings.warn(str(found), TextWarning, stacklevel=4)
         return tokens
+
+    def _read(self, tokens: Int[Tensor, "texts length"]) -> Float[Tensor, "texts dim"]:
+        """open_clip's `encode_text`, without padding where that has no influence: most of the work."""
+        model = self.model
+        causal = isinstance(model, CLIP) and model.attn_mask is not None and model.text_pool_type == "argmax"
+        if not causal or not isinstance(model.text_projection, Tensor):
+            return model.encode_text(tokens)
+        return embed_tokens(model, tokens[:, : int(tokens.argmax(dim=-1).max()) + 1])
 
     def _unit_rows(self, tower: Callable[[Tensor], Tensor], inputs: Tensor) -> Float[Tensor, "inputs dim"]:
         with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):

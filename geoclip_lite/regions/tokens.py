@@ -123,7 +123,7 @@ def value_regions(
         images: of any sizes; the encoder's own preprocessing makes them square.
         refine: see `value_map`.
         window: cells a side.
-        side: cells a side that the map is pooled to; None leaves it as it is.
+        side: cells a side that the map is pooled to, each over all cells that it touches; None leaves it.
         batch: pictures at a time; None: as many as memory has room for, see `at_once`.
         progress: whether work of more than a few seconds shows a bar.
 
