@@ -107,9 +107,7 @@ class Wish:
             if wanted is not None and wanted != have:
                 advice = "open it with that, or begin another index elsewhere"
                 if name == "encoder":
-                    advice += (
-                        "; what version 0.1.0 began on a GPU has another name for it, begin that anew too"
-                    )
+                    advice += "; one that version 0.1.0 began on a GPU has to be begun anew"
                 raise MismatchError(f"{name} {wanted!r} was asked for, {where} holds {have!r}: {advice}")
         return found
 
