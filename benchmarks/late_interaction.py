@@ -23,7 +23,15 @@ from torch import Tensor
 from geoclip_lite.datasets import shapes
 from geoclip_lite.encoders import load_encoder
 from geoclip_lite.encoders.templates import encode_with_templates
-from geoclip_lite.regions import Centring, RegionIndex, Regions, phrase_sets, rerank, value_regions
+from geoclip_lite.regions import (
+    Centring,
+    RegionIndex,
+    Regions,
+    phrase_sets,
+    rerank,
+    suited_cut,
+    value_regions,
+)
 from geoclip_lite.retrieval import Ranking, shortlist
 from geoclip_lite.transport import PointSets
 
@@ -66,7 +74,7 @@ def prepare() -> tuple[RegionIndex, PointSets, Tensor]:
     parts, whole = [], []
     for start in range(0, len(everything), 1000):
         pictures = [scene.image(64) for scene in everything[start : start + 1000]]
-        parts.append(value_regions(encoder, pictures, refine=4, window=3, progress=False))
+        parts.append(value_regions(encoder, pictures, **vars(suited_cut(encoder)), progress=False))
         whole.append(encoder.encode_images(pictures))
     seen = Regions(torch.cat([part.vectors for part in parts]), parts[0].boxes)
     centring = Centring.fit(encode([thing.phrase for thing in shapes.PRIMITIVES]), seen.of(range(1000)))

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from geoclip_lite.encoders.squares import Fit, square_size
 from geoclip_lite.images import rgb
 
 A_PICTURE = "a picture"  # what an answer calls a query without words
@@ -53,6 +54,7 @@ class Result:
         first_rank: its place in the first stage, from 1.
         matches: one a phrase of the query; none where a picture was asked for.
         fields: as they were given to `add`.
+        fit: how the encoder made the picture square.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Result:
     first_rank: int
     matches: tuple[Match, ...]
     fields: Mapping[str, object]
+    fit: Fit = "shortest"
 
     def explain(self) -> str:
         """In words."""
@@ -73,12 +76,12 @@ class Result:
     ):
         """A copy of the picture with a frame around every match."""
         shown = rgb(picture).copy()
-        side, pen = min(shown.size), ImageDraw.Draw(shown)
-        left, top = (shown.width - side) / 2, (shown.height - side) / 2
+        (width, height), pen = square_size(*shown.size, self.fit), ImageDraw.Draw(shown)
+        left, top = (shown.width - width) / 2, (shown.height - height) / 2
         for i, match in enumerate(self.matches):
-            x0, y0, x1, y1 = (v * side for v in match.box)
-            frame = (left + x0, top + y0, left + x1 - 1, top + y1 - 1)
-            pen.rectangle(frame, outline=colours[i % len(colours)], width=max(1, side // 64))
+            x0, y0, x1, y1 = match.box
+            frame = (left + x0 * width, top + y0 * height, left + x1 * width - 1, top + y1 * height - 1)
+            pen.rectangle(frame, outline=colours[i % len(colours)], width=max(1, min(width, height) // 64))
         return shown
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,10 +26,12 @@ from torch import Tensor
 from geoclip_lite import regions, steering
 from geoclip_lite.answers import A_PICTURE, Answer, Match, Result, assigned, focused
 from geoclip_lite.encoders.base import DualEncoder
+from geoclip_lite.encoders.squares import fit_of
 from geoclip_lite.encoders.templates import encode_with_templates
-from geoclip_lite.index import BadInputError, Filter, MismatchError, Rows, open_index
-from geoclip_lite.regions import Centring, Regions
+from geoclip_lite.index import BadInputError, Filter, Index, MismatchError, Rows, open_index
+from geoclip_lite.regions import Centring, Cut, NoTokensError, Regions
 from geoclip_lite.regions.search import Matcher
+from geoclip_lite.regions.tokens import Boxes
 from geoclip_lite.retrieval import Ranking
 from geoclip_lite.transport import PointSets
 from geoclip_lite.words import readable, words_of
@@ -43,22 +45,21 @@ class Settings:
     """How pictures are cut into windows and matched. Windows are stored: other ones need another index.
 
     Args:
-        refine, window: see `regions.value_regions`.
+        refine, window: see `regions.value_regions`; None: as suits the encoder, see `regions.suited_cut`.
         matcher: see `regions.rerank`.
         weight: of the picture's own cosine in the score, 0 to 1.
         candidates: of the first stage.
     """
 
-    refine: int = 4
-    window: int = 3
+    refine: int | None = None
+    window: int | None = None
     matcher: Matcher = "assignment"
     weight: float = 0.2
     candidates: int = 100
 
-    @property
-    def cut(self) -> str:
-        """What stored windows depend on."""
-        return f"windows {self.window} at {self.refine}"
+    def cut(self, suited: Cut) -> Cut:
+        """The cut that suits an encoder, but for what is set here."""
+        return replace(suited, refine=self.refine or suited.refine, window=self.window or suited.window)
 
 
 @dataclass(frozen=True)
@@ -92,18 +93,15 @@ def check_text(name: str, text: str) -> None:
         raise BadInputError(f"{name} must have at most {MAX_TEXT:,} characters, got {len(text):,}")
 
 
-def windows_of(encoder: DualEncoder, settings: Settings, pictures: Sequence[Image.Image]) -> Regions:
-    """The windows of pictures."""
-    cut = {"refine": settings.refine, "window": settings.window}
-    return regions.value_regions(encoder, pictures, **cut, progress=False)
-
-
 def encode_parts(
-    encoder: DualEncoder, settings: Settings, pictures: Sequence[Image.Image]
+    encoder: DualEncoder, cut: Cut | None, pictures: Sequence[Image.Image]
 ) -> Float[Tensor, "pictures parts dim"]:
-    """Of every picture its own vector, then those of its windows."""
-    whole = encoder.encode_images(pictures)
-    return torch.cat([whole[:, None], windows_of(encoder, settings, pictures).vectors], dim=1)
+    """Of every picture its own vector, then those of its windows, if it is cut."""
+    whole = encoder.encode_images(pictures)[:, None]
+    if cut is None:
+        return whole
+    seen = regions.value_regions(encoder, pictures, **vars(cut), progress=False)
+    return torch.cat([whole, seen.vectors], dim=1)
 
 
 @dataclass
@@ -111,9 +109,10 @@ class Pipeline:
     """A gallery that can be searched and that explains itself.
 
     Two indexes lie side by side: the pictures' vectors, and the windows' vectors of each picture, as one row.
+    An encoder without a value path has no windows: `cut` is None, and every search is for whole pictures.
 
     Args:
-        encoder: a mini or an open_clip model with a value path.
+        encoder: any.
         place: a folder, or whatever `open_index` takes with "{}" where the two differ, for instance
             "milvus:http://localhost:19530/shop_{}".
         fields: of the pictures, see `open_index`.
@@ -122,6 +121,7 @@ class Pipeline:
 
     Raises:
         MismatchError: the place holds vectors of another encoder, or windows that were cut otherwise.
+        NoTokensError: settings with a cut, for an encoder without a value path.
         VectorStoreError: see `open_index`.
     """
 
@@ -134,20 +134,41 @@ class Pipeline:
     def __post_init__(self):
         at = str(self.place)
         at = at if "{}" in at else f"{at.rstrip('/')}/{{}}"
-        one = Image.new("RGB", (self.encoder.image_size,) * 2)
-        self.boxes = windows_of(self.encoder, self.settings, [one]).boxes
+        self.cut, self.boxes = self._own_cut()
         self.pictures = open_index(
             at.format("pictures"),
             dim=self.encoder.dim,
             encoder=self.encoder.fingerprint,
             fields=None if self.fields is None else dict(self.fields),
         )
-        self.windows = open_index(
+        self.windows = self.cut and open_index(
             at.format("windows"),
             dim=self.encoder.dim * len(self.boxes),
-            encoder=f"{self.encoder.fingerprint}, {self.settings.cut}",
+            encoder=f"{self.encoder.fingerprint}, {self.cut}",
             fields={},
         )
+
+    def _own_cut(self) -> tuple[Cut | None, Boxes]:
+        """How pictures are cut, and where the windows lie; None where the encoder has none."""
+        try:
+            cut = self.settings.cut(regions.suited_cut(self.encoder))
+        except NoTokensError:
+            if self.settings.refine or self.settings.window:
+                raise
+            return None, torch.empty(0, 4)
+        one = Image.new("RGB", (self.encoder.image_size,) * 2)
+        return cut, regions.value_regions(self.encoder, [one], **vars(cut), progress=False).boxes
+
+    @property
+    def note(self) -> str:
+        """What a reader should know of an encoder without windows; empty for others."""
+        said = f"{self.encoder.name} has no windows to look for objects in: it searches whole pictures"
+        return "" if self.cut else said
+
+    @property
+    def indexes(self) -> tuple[Index, ...]:
+        """The pictures, and their windows if there are any."""
+        return (self.pictures, self.windows) if self.cut else (self.pictures,)
 
     # --- what goes in ---
 
@@ -171,7 +192,7 @@ class Pipeline:
         for start in range(0, len(ids), BATCH):
             some = slice(start, start + BATCH)
             chosen = {name: values[some] for name, values in (fields or {}).items()}
-            self.store(ids[some], encode_parts(self.encoder, self.settings, pictures[some]), chosen)
+            self.store(ids[some], encode_parts(self.encoder, self.cut, pictures[some]), chosen)
 
     def store(
         self,
@@ -180,14 +201,14 @@ class Pipeline:
         fields: Mapping[str, Sequence[object]],
     ) -> None:
         """Stores what `encode_parts` gave, windows first."""
-        flat = parts[:, 1:].flatten(1) / len(self.boxes) ** 0.5  # unit rows again
-        self.windows.upsert(ids, flat)
+        if self.cut:
+            self.windows.upsert(ids, parts[:, 1:].flatten(1) / len(self.boxes) ** 0.5)  # unit rows again
         self.pictures.upsert(ids, parts[:, 0], fields)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Takes pictures out, windows last."""
-        self.pictures.delete(ids)
-        self.windows.delete(ids)
+        for index in self.indexes:
+            index.delete(ids)
 
     # --- what comes out ---
 
@@ -200,7 +221,7 @@ class Pipeline:
         settings: Settings | None = None,
         push: Push | None = None,
     ) -> Answer:
-        """The k best pictures for a query, each with its matches.
+        """The k best pictures for a query, each with its matches; by the whole where there are no windows.
 
         Args:
             query: phrases separated by commas or "and" (see `phrases_of`).
@@ -218,9 +239,12 @@ class Pipeline:
         check_text("query", query)
         self._check(k, settings, push)
         clock = Clock()
-        phrases = phrases_of(query)
-        caption, asked = self._pushed(self.encoder.encode_texts([query]), push), self._phrases(phrases)
+        phrases = phrases_of(query) if self.cut else []
+        caption = self._pushed(self.encoder.encode_texts([query]), push)
+        asked = self._phrases(phrases) if phrases else None
         clock.stop("encode text")
+        if asked is None:
+            return self._by_the_whole(query, caption, k, where, clock)
         first = self.pictures.search(caption, settings.candidates, where)
         ids = first.ids[0]
         clock.stop("index")
@@ -238,7 +262,8 @@ class Pipeline:
         for i, score in best:
             matches = self._matches(phrases, asked[0], seen.vectors[i], settings.matcher)
             about = fields_of(kept, i)
-            results.append(Result(ids[i], score, float(first.scores[0][i]), i + 1, matches, about))
+            cosine = float(first.scores[0][i])
+            results.append(Result(ids[i], score, cosine, i + 1, matches, about, fit_of(self.encoder)))
         clock.stop("explain")
         return Answer(query, tuple(phrases), tuple(results), clock.seconds)
 
@@ -257,6 +282,12 @@ class Pipeline:
         clock = Clock()
         whole = self._pushed(self.encoder.encode_images([picture]), push)
         clock.stop("encode picture")
+        return self._by_the_whole(A_PICTURE, whole, k, where, clock)
+
+    def _by_the_whole(
+        self, query: str, whole: Float[Tensor, "1 dim"], k: int, where: Filter | None, clock: Clock
+    ) -> Answer:
+        """The pictures nearest to a vector, without phrases."""
         hits = self.pictures.search(whole, k, where)
         ids, scores = hits.ids[0], hits.scores[0].tolist()
         clock.stop("index")
@@ -264,13 +295,13 @@ class Pipeline:
         found = enumerate(zip(ids, scores, strict=True))
         results = tuple(Result(name, s, s, i + 1, (), fields_of(kept, i)) for i, (name, s) in found)
         clock.stop("explain")
-        return Answer(A_PICTURE, (), results, clock.seconds)
+        return Answer(query, (), results, clock.seconds)
 
     def _check(self, k: int, settings: Settings, push: Push | None) -> None:
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= settings.candidates:
             raise BadInputError(f"k must be 1 to {settings.candidates}, the candidates, got {k!r}")
-        if settings.cut != self.settings.cut:
-            raise BadInputError(f"settings must keep the stored {self.settings.cut}, got {settings.cut}")
+        if self.cut and (cut := settings.cut(self.cut)) != self.cut:
+            raise BadInputError(f"settings must keep the stored {self.cut}, got {cut}")
         if push:
             check_text("push.source", push.source)
             check_text("push.target", push.target)
@@ -315,24 +346,24 @@ class Pipeline:
 
     def optimise(self) -> None:
         """Builds what makes searching quick; worth it once after many additions."""
-        self.pictures.optimise()
-        self.windows.optimise(by_vector=False)
+        for index in self.indexes:
+            index.optimise(by_vector=index is self.pictures)
 
     def verify(self) -> None:
-        """Reads every file of both indexes; sees to it that every picture has its windows.
+        """Reads every file of the indexes; sees to it that every picture has its windows.
 
         Raises:
             DamagedError: a file has changed.
             MismatchError: windows are missing.
         """
-        for index in (self.pictures, self.windows):
+        for index in self.indexes:
             index.verify()
-        if (lacking := len(self.pictures) - len(self.windows)) > 0:
+        if (lacking := len(self.pictures) - len(self.indexes[-1])) > 0:
             raise MismatchError(f"{lacking} pictures have no windows: add them again")
 
     def close(self) -> None:
         """Lets go of files and connections."""
-        for index in (self.pictures, self.windows):
+        for index in self.indexes:
             index.close()
 
     def __enter__(self) -> Pipeline:

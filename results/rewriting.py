@@ -477,8 +477,7 @@ def _recall(of: Figures) -> Iterable[Judged]:
             better(gain),
         )
     losses = {
-        n: 100 * (of("R@10", RANK, n, "good", CLEAN) - of("R@10", RAW, n, None, CLEAN))
-        for n in RETRIEVERS
+        n: 100 * (of("R@10", RANK, n, "good", CLEAN) - of("R@10", RAW, n, None, CLEAN)) for n in RETRIEVERS
     }
     yield (
         "Rewriting harms no clean caption (good start, within 1 point; our test)",

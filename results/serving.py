@@ -50,7 +50,8 @@ def pictures(some: list[Scene]) -> list:
 def fitted_centring(encoder: DualEncoder) -> Centring:
     """On validation scenes."""
     held_out = shapes.validation_scenes()[:300]
-    seen = regions.value_regions(encoder, pictures(held_out), refine=4, window=3, progress=False)
+    cut = regions.suited_cut(encoder)
+    seen = regions.value_regions(encoder, pictures(held_out), **vars(cut), progress=False)
     captions = [scene.caption for scene in held_out]
     return Centring.fit(regions.phrase_sets(captions, partial(encode_with_templates, encoder)).vectors, seen)
 

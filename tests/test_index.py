@@ -96,7 +96,7 @@ def test_an_index_is_as_it_was_when_it_is_opened_again(kind, tmp_path):
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        ({"encoder": "another"}, "encoder 'another' was asked for, .* holds '0123abcd'"),
+        ({"encoder": "another"}, "encoder 'another' was asked for, .* holds '0123abcd'.* GPU"),
         ({"dim": 17}, "dim 17 was asked for, .* holds 16"),
         ({"fields": KINDS | {"year": float}}, "fields .*asked for"),
     ],

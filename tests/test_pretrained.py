@@ -10,7 +10,10 @@ import re
 import subprocess
 import sys
 import time
-from collections import OrderedDict
+from argparse import Namespace
+from collections import OrderedDict, defaultdict
+from contextlib import suppress
+from datetime import date
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import ModuleSpec
@@ -156,6 +159,16 @@ def test_the_progress_bar_shows_when_asked_or_on_a_terminal(tiny, capsys):
     assert "tiny" in capsys.readouterr().err
 
 
+def test_padding_is_left_out_where_it_has_no_influence(tiny):
+    """And only there: texts of all lengths, alone and together, are read as open_clip reads them."""
+    texts = ["red", "a red star", " ".join(["star"] * 9), " ".join(["star"] * 10)]
+    with torch.no_grad():
+        expected = tiny.model.encode_text(tiny.tokenizer(texts), normalize=True)
+    assert torch.allclose(tiny.encode_texts(texts), expected, atol=1e-6)
+    for text, vector in zip(texts, expected, strict=True):
+        assert torch.allclose(tiny.encode_texts([text])[0], vector, atol=1e-6)
+
+
 def test_fingerprints_tell_weights_activations_and_tokenizers_apart(tiny_file, tiny, tmp_path):
     path, other = tiny_file, tmp_path / "other.safetensors"
     save_file({name: tensor * 1.01 for name, tensor in load_file(path).items()}, other)
@@ -269,15 +282,118 @@ def test_torch_files_load_as_safetensors_do(tiny_file, tiny, tmp_path):
     assert load_encoder(f"tiny/{tmp_path}/weights.pt", device="cpu").fingerprint == tiny.fingerprint
 
 
-def test_code_in_a_torch_file_is_not_run(tmp_path):
+@pytest.mark.parametrize("code", [Path.touch, os.mkdir, eval])
+def test_code_in_a_torch_file_is_not_run(tiny_file, tmp_path, code):
+    """Neither where it stands in place of weights nor where it stands beside them."""
+
     class Trap:
         def __reduce__(self):
-            return Path.touch, (tmp_path / "sprung",)
+            sprung = tmp_path / "sprung"
+            return code, (f"open({str(sprung)!r}, 'w')" if code is eval else sprung,)
 
     torch.save({"weight": Trap()}, tmp_path / "trap.pt")
     with pytest.raises(WeightsError, match=r"trap\.pt holds no weights"):
         load_encoder(f"ViT-B-32/{tmp_path}/trap.pt")
+    torch.save({"state_dict": load_file(tiny_file), "args": Trap()}, tmp_path / "trap.pt")
+    with suppress(WeightsError):
+        load_encoder(f"tiny/{tmp_path}/trap.pt")
     assert not (tmp_path / "sprung").exists()
+
+
+def renamed(weights, *prefixes):
+    return {"".join(prefixes) + name: tensor for name, tensor in weights.items()}
+
+
+def training(weights):
+    """What else trainers keep."""
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(2)).sum().backward()
+    optimizer.step()
+    about = {
+        "epoch": np.float64(3),
+        "best": np.float32(0.3),
+        "curve": np.zeros(3),
+    }
+    arguments = Namespace(
+        lr=1e-4, out=Path("runs"), since=date(2026, 1, 2), log=defaultdict(list, loss=[1.0])
+    )
+    return about | {"args": arguments, "optimizer": optimizer.state_dict(), "scaler": None}
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    [
+        lambda w: {"state_dict": w, **training(w)},
+        lambda w: {"model": w, **training(w)},
+        lambda w: {"model_state_dict": w, "log": defaultdict(list, loss=[1.0])},
+        lambda w: {"state_dict": renamed(w, "module."), **training(w)},
+        lambda w: renamed(w, "_orig_mod."),
+        lambda w: {"state_dict": renamed(w, "module.", "_orig_mod."), **training(w)},
+        lambda w: {name.replace("visual.", "visual._orig_mod."): tensor for name, tensor in w.items()},
+        lambda w: {
+            "state_dict": renamed(w, "model.") | {"loss.scale": torch.ones(1)},
+            "hparams": training(w),
+        },
+        lambda w: {name: tensor.bfloat16() for name, tensor in w.items()},
+        lambda w: {name: torch.nn.Parameter(tensor) for name, tensor in w.items()},
+    ],
+)
+def test_checkpoints_of_trainers_are_read(tiny_file, tiny, tmp_path, checkpoint):
+    torch.save(checkpoint(load_file(tiny_file)), tmp_path / "epoch_1.ckpt")
+    found = load_encoder(f"tiny/{tmp_path}/epoch_1.ckpt", device="cpu").model.state_dict()
+    assert found.keys() == tiny.model.state_dict().keys()
+    for name, tensor in tiny.model.state_dict().items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.allclose(found[name], tensor, atol=1e-2, rtol=1e-2), name
+
+
+def test_compiled_and_older_files_are_read(tiny_file, tiny, tmp_path):
+    weights = load_file(tiny_file)
+    save_file(renamed(weights, "_orig_mod."), tmp_path / "compiled.safetensors")
+    torch.save(weights, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    for name in ("compiled.safetensors", "old.pt"):
+        assert load_encoder(f"tiny/{tmp_path}/{name}", device="cpu").fingerprint == tiny.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("page.pt", b"<!DOCTYPE html><title>Log in</title>", "web page"),
+        ("page.safetensors", b"\n<html></html>", "web page"),
+        ("pointer.bin", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ("empty.pt", b"", "empty"),
+        ("head.safetensors", b"\xff" * 8 + b"{}", "fetch it again"),
+        ("text.pt", b"no weights " * 20, "state_dict"),
+    ],
+)
+def test_files_that_are_no_weights_are_told_for_what_they_are(tiny_file, tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=said):
+        load_encoder(f"tiny/{tmp_path}/{name}")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (torch.nn.Linear(2, 2), "state_dict"),
+        ({"epoch": 3}, "state_dict"),
+        ([1, 2], "state_dict"),
+        ({"vision_model.embeddings.class_embedding": torch.zeros(3)}, "transformers"),
+    ],
+)
+def test_what_holds_no_weights_of_open_clip_says_what_to_do(tiny_file, tmp_path, content, said):
+    torch.save(content, tmp_path / "other.bin")
+    with pytest.raises(WeightsError, match=said) as caught:
+        load_encoder(f"tiny/{tmp_path}/other.bin")
+    assert "weights_only" not in str(caught.value), "nobody is told to run a stranger's code"
+
+
+def test_a_folder_in_place_of_a_file_is_named(tiny_file, tmp_path):
+    (tmp_path / "weights.pt").mkdir()
+    for place in (tmp_path, tmp_path / "weights.pt"):
+        with pytest.raises(WeightsError, match="folder"):
+            load_encoder(f"tiny/{place}")
 
 
 @pytest.mark.parametrize(
@@ -289,6 +405,7 @@ def test_code_in_a_torch_file_is_not_run(tmp_path):
             lambda weights: weights.update({"visual.proj": torch.zeros(64, 99)}),
             r"visual\.proj: .*64, 99.*64, 24",
         ),
+        (lambda weights: weights.update(logit_bias=torch.zeros(())), 'Unexpected key.* "logit_bias"'),
         (lambda weights: weights.clear(), ""),
     ],
 )

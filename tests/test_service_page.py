@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from urllib.parse import quote_plus, urlencode
 
+import open_clip
 import pytest
+import torch
 from PIL import Image
 from service_gallery import SCENES, drawn_collection, encoded, served
 from test_pages import Visit, complaints_about_access
 
 from geoclip_lite.datasets.folder import LeftOut
+from geoclip_lite.encoders.mini import MiniClip
 from geoclip_lite.index import UnavailableError
+from geoclip_lite.service.collection import Entry
 from geoclip_lite.service.load import Call, Client
 
 SCENE = SCENES[7]
@@ -171,6 +176,62 @@ def test_a_search_has_an_address_and_can_be_gone_back_to(browser, address):
     with Search(browser, address, here.removeprefix(f"{address}/")) as visit:
         visit.page.wait_for_function(f"() => document.querySelector('#picture').alt === {SCENE.caption!r}")
         assert quote_plus(SCENE.caption) in here
+
+
+@pytest.fixture
+def without_windows(tmp_path):
+    """A tower without a value path, under a name as long as that of a file can be."""
+    vision = {"image_size": 64, "timm_model_name": "test_convnext", "timm_model_pretrained": False}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 1, "layers": 1}
+    config = {"embed_dim": 32, "vision_cfg": vision | {"timm_pool": ""}, "text_cfg": text}
+    (tmp_path / "page-convnext.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "page-convnext.json")
+    weights = tmp_path / "weights-of-the-third-run-with-half-the-learning-rate.pt"
+    torch.save(open_clip.create_model("page-convnext").state_dict(), weights)
+    return f"page-convnext/{weights}"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_an_encoder_without_windows_orders_by_the_whole_picture(browser, tmp_path, without_windows, width):
+    collection = drawn_collection(tmp_path / "p", SCENES[:12], encoders=("mini-pairs", without_windows))
+    with served(collection) as address, Search(browser, address, width=width) as visit:
+        visit.page.evaluate("document.querySelector('#options').open = true")
+        visit.page.select_option("#reranker", "max-sim")
+        visit.ask(SCENE.caption)
+        visit.page.wait_for_selector("#boxes g")
+        visit.page.select_option("#encoder", index=1)
+        visit.page.wait_for_function("() => document.querySelector('#notes').textContent")
+        visit.settled()
+        assert "whole pictures" in visit.said("notes")
+        assert not visit.page.locator("#results g").count(), "there are no frames"
+        assert "as a whole" in visit.said("why")
+        assert visit.page.input_value("#reranker") == "none"
+        assert visit.page.locator("#reranker option:disabled").count() == 2
+        assert not visit.page.locator("#each").is_visible()
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert not complaints_about_access(visit.page)
+        visit.page.select_option("#encoder", index=0)
+        visit.page.wait_for_selector("#boxes g")
+        assert visit.page.input_value("#reranker") == "max-sim", "what was chosen for others comes back"
+        assert not visit.complaints
+
+
+def test_frames_of_a_squeezed_picture_lie_over_all_of_it(browser, tmp_path, monkeypatch):
+    """On the large picture in its own shape, on the small one as far as its middle square shows them."""
+    monkeypatch.setattr(MiniClip, "fit", "squash", raising=False)
+    collection = drawn_collection(tmp_path / "p", SCENES[:1])
+    collection.add([Entry("wide", "wide", lambda: Image.new("RGB", (600, 200), "red"))])
+    collection.delete([SCENES[0].image_id])
+    with served(collection) as address, Search(browser, address) as visit:
+        visit.ask("red circle")
+        visit.page.wait_for_selector("#boxes .line")
+        large, frame = (
+            visit.page.locator(place).first.bounding_box() for place in ("#boxes .line", "#boxes")
+        )
+        assert large["width"] / frame["width"] == pytest.approx(large["height"] / frame["height"], abs=0.03)
+        visit.page.wait_for_selector("#list .line", state="attached")
+        small = visit.page.locator("#list svg").get_attribute("viewBox").split()
+        assert small == ["200", "0", "200", "200"]
 
 
 def test_it_searches_by_a_picture_and_goes_back_to_words(browser, address):

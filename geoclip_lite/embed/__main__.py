@@ -64,7 +64,10 @@ def arguments() -> argparse.ArgumentParser:
 def opened(place: str, encoder: DualEncoder, windows: bool) -> Index | Pipeline:
     """The index, or the pipeline, begun if there is none."""
     if windows:
-        return Pipeline(encoder, place, fields=FIELDS)
+        pipeline = Pipeline(encoder, place, fields=FIELDS)
+        if pipeline.note:
+            print(f"{pipeline.note}.", file=sys.stderr)
+        return pipeline
     return open_index(place, dim=encoder.dim, encoder=encoder.fingerprint, fields=FIELDS)
 
 

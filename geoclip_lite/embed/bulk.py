@@ -40,6 +40,7 @@ from geoclip_lite.embed.files import (
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.squares import square_of
 from geoclip_lite.index import Index, MismatchError
+from geoclip_lite.index.base import Wish
 from geoclip_lite.pipeline import Pipeline, encode_parts
 
 BATCH = 64  # pictures handed to the encoder at a time
@@ -138,14 +139,12 @@ class Sink:
 def sink_of(encoder: DualEncoder, into: Index | Pipeline) -> Sink:
     """Checks that the two fit."""
     index = into.pictures if isinstance(into, Pipeline) else into
-    if index.schema.encoder != encoder.fingerprint:
-        advice = "name the encoder that it was begun with, or begin another index elsewhere"
-        raise MismatchError(f"into holds vectors of another encoder than {encoder.name}: {advice}")
+    Wish(encoder=encoder.fingerprint).check(index.schema, "into")
     if index.schema.fields != FIELDS:
         got = {name: kind.__name__ for name, kind in index.schema.fields.items()}
         raise MismatchError(f"into must have been begun with fields=geoclip_lite.embed.FIELDS, it has {got}")
     if isinstance(into, Pipeline):
-        return Sink(partial(encode_parts, encoder, into.settings), into.store, index)
+        return Sink(partial(encode_parts, encoder, into.cut), into.store, index)
     return Sink(encoder.encode_images, index.upsert, index)
 
 

@@ -111,9 +111,9 @@ class MiniClip:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A checksum of weights, format (it stands for the preprocessing), vocabulary and kind of device."""
+        """A checksum of weights, format (it stands for the preprocessing) and vocabulary."""
         tokenizer = {"words": self.tokenizer.words, "context": self.tokenizer.context_length}
-        return fingerprint(self.model, {"format": FORMAT, **tokenizer, "device": self.device.type})
+        return fingerprint(self.model, {"format": FORMAT, **tokenizer})
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], batch: int = 512) -> Float[Tensor, "texts dim"]:

@@ -7,35 +7,39 @@ added are batches, unit vectors on the CPU, and errors that say what to do; and 
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import open_clip
 import torch
 from jaxtyping import Float, Int
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+from open_clip.model import CLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from geoclip_lite.encoders.base import fingerprint
+from geoclip_lite.encoders.base import at_once, fingerprint
+from geoclip_lite.encoders.checkpoints import read_weights
 from geoclip_lite.encoders.device import usable_device
 from geoclip_lite.encoders.hub import brief, cache, from_hub
-from geoclip_lite.encoders.mini import WeightsError
+from geoclip_lite.encoders.mini import WeightsError, embed_tokens
 from geoclip_lite.encoders.templates import CLIP_TEMPLATES
 from geoclip_lite.encoders.tokenizer import TextWarning
 from geoclip_lite.encoders.truncation import Tokenizer, Truncation, truncation
 from geoclip_lite.images import rgb
 from geoclip_lite.inputs import check_images, check_texts
 
-CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin")  # read as numbers; code in them is never run
+CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")  # read as numbers; code in them is never run
 QUICK = "-quickgelu"  # ends the names of architectures with OpenAI's activation
 PROBE = "A photo of 3 LARGE, dark-blue cubes; left: naïve ☂ spheres?"  # tells tokenizers apart
 
@@ -68,21 +72,20 @@ class OpenClipEncoder:
         self.preprocess = image_transform_v2(preprocessing, is_train=False)
         self.preprocess.transforms.insert(0, rgb)
         *self._to_square, _, _ = self.preprocess.transforms  # then to a tensor, and around zero
-        self.image_size = preprocessing.input_size[-1]
+        size, self.fit = preprocessing.size, preprocessing.resize_mode
+        self.image_size = size if isinstance(size, int) else size[-1]
         self.dim = open_clip.get_model_config(architecture)["embed_dim"]
 
     @cached_property
     def fingerprint(self) -> str:
-        """A checksum of weights, architecture, preprocessing, a probe's tokens and the kind of device.
+        """A checksum of weights, architecture, preprocessing and a probe's tokens.
 
-        The kind of device decides the precision. The architecture counts beside the weights because QuickGELU
-        and GELU have none.
+        The architecture counts beside the weights because QuickGELU and GELU have none.
         """
         about = {
             "architecture": open_clip.get_model_config(self.architecture),
             "preprocessing": self.model.visual.preprocess_cfg,
             "probe": self.tokenizer([PROBE]).tolist(),
-            "device": self.device.type,
         }
         return fingerprint(self.model, about)
 
@@ -95,23 +98,23 @@ class OpenClipEncoder:
         """
         texts = check_texts(texts)
         batches = self._tokens(texts).split(batch) if texts else []
-        vectors = [self._unit_rows(self.model.encode_text, tokens) for tokens in batches]
+        vectors = [self._unit_rows(self._read, tokens) for tokens in batches]
         return torch.cat([torch.empty(0, self.dim), *vectors])
 
     @torch.inference_mode()
     def encode_images(
-        self, images: Sequence[Image.Image], batch: int = 64, progress: bool | None = None
+        self, images: Sequence[Image.Image], batch: int | None = None, progress: bool | None = None
     ) -> Float[Tensor, "images dim"]:
         """One unit vector an image of any size.
 
         Args:
-            batch: images preprocessed and encoded at a time.
+            batch: images preprocessed and encoded at a time; None: as many as memory has room for.
             progress: whether to draw a progress bar; None: where there is a terminal and more than one batch.
 
         Raises:
             TypeError, ValueError: see `check_images`.
         """
-        images = check_images(images)
+        images, batch = check_images(images), batch or at_once(self.image_size)
         starts = range(0, len(images), batch)
         hidden = (len(starts) < 2 or None) if progress is None else not progress  # None: tqdm looks for it
         bar = tqdm(starts, self.name, unit="batch", leave=False, disable=hidden)
@@ -143,6 +146,14 @@ class OpenClipEncoder:
             warnings.warn(str(found), TextWarning, stacklevel=4)
         return tokens
 
+    def _read(self, tokens: Int[Tensor, "texts length"]) -> Float[Tensor, "texts dim"]:
+        """open_clip's `encode_text`, without padding where that has no influence: most of the work."""
+        model = self.model
+        causal = isinstance(model, CLIP) and model.attn_mask is not None and model.text_pool_type == "argmax"
+        if not causal or not isinstance(model.text_projection, Tensor):
+            return model.encode_text(tokens)
+        return embed_tokens(model, tokens[:, : int(tokens.argmax(dim=-1).max()) + 1])
+
     def _unit_rows(self, tower: Callable[[Tensor], Tensor], inputs: Tensor) -> Float[Tensor, "inputs dim"]:
         with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
             vectors = tower(inputs.to(self.device))
@@ -166,7 +177,7 @@ def load_open_clip(
 
     Args:
         architecture: one of `open_clip.list_models()`.
-        source: a tag of published weights, or the path of a file (.safetensors, .pt, .pth, .bin).
+        source: a tag of published weights, or the path of a file (.safetensors, .pt, .pth, .bin, .ckpt).
         tokenizer: None takes the architecture's own.
         device: where to compute; None takes the best there is.
 
@@ -175,7 +186,7 @@ def load_open_clip(
         WeightsError: weights or tokenizer are missing, damaged, or of another architecture.
     """
     device = usable_device(device)
-    local = source.endswith(CHECKPOINTS)
+    local = source.endswith(CHECKPOINTS) or "/" in source
     if not local:
         check_tag(architecture, source)
     tokenizer = tokenizer or load_tokenizer(architecture)
@@ -264,10 +275,41 @@ def load_model(architecture: str, path: Path, preprocessing: dict) -> nn.Module:
         WeightsError: no such file, a damaged one, or weights of another architecture.
     """
     if not path.is_file():
-        raise WeightsError(f"no weights at {path}: write '{architecture}/PATH' with the path of a file")
+        advice = f"write '{architecture}/PATH' with the path of a file"
+        raise WeightsError(f"no weights at {path}: {advice}" + ", not of a folder" * path.is_dir())
+    load = partial(open_clip.create_model, architecture, force_preprocess_cfg=preprocessing)
+    with suppress(Exception):  # open_clip's converters meet a strange file with whatever goes wrong first
+        return load(str(path))
     try:
-        return open_clip.create_model(architecture, str(path), force_preprocess_cfg=preprocessing)
-    except Exception as error:  # open_clip's converters meet a strange file with whatever goes wrong first
-        raise WeightsError(
-            f"{path} holds no weights of {architecture}, or is damaged: {brief(error)}"
-        ) from error
+        return _load_plain(load, read_weights(path))
+    except Exception as error:
+        reason = str(error) if isinstance(error, WeightsError) else brief(error)
+        raise WeightsError(f"{path} holds no weights of {architecture}, or is damaged: {reason}") from error
+
+
+def _load_plain(load: Callable[..., nn.Module], weights: dict[str, Tensor]) -> nn.Module:
+    """The model with weights that were found in a file: open_clip takes nothing but another file.
+
+    Raises:
+        RuntimeError: torch's, which names what does not fit.
+    """
+    with TemporaryDirectory() as folder:
+        torch.save(weights, file := Path(folder) / "weights.pt")
+        try:
+            return load(str(file))
+        except (AttributeError, KeyError):  # a bias or scale is there or not, before names are compared
+            with _silent_logs():
+                random = load(pretrained_text=False)
+    random.load_state_dict(weights)
+    return random
+
+
+@contextmanager
+def _silent_logs() -> Iterator[None]:
+    """Without open_clip's warnings, of random weights that nobody will compute with."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(before)

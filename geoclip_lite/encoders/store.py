@@ -1,6 +1,7 @@
 """A store of embeddings on disk: what an encoder has computed once is looked up the next time.
 
-One SQLite file an encoder, named by its fingerprint; one row a text or picture, found by its content.
+One SQLite file an encoder and kind of device (rounding depends on it), named by the fingerprint; a row a text
+or picture, found by its content.
 SQLite's transactions see to it that a killed process leaves whole rows only, and that several processes can
 share a file. A checksum in each row tells a damaged vector from a good one.
 """
@@ -64,7 +65,9 @@ class Stored:
         self.encoder = encoder
         self.name, self.dim, self.image_size = encoder.name, encoder.dim, encoder.image_size
         self.templates, self.fingerprint = encoder.templates, encoder.fingerprint
-        self.path = Path(folder or default_folder()) / f"{self.fingerprint}.sqlite"
+        kind = torch.device(getattr(encoder, "device", "cpu")).type
+        name = self.fingerprint if kind == "cpu" else f"{self.fingerprint}-{kind}"
+        self.path = Path(folder or default_folder()) / f"{name}.sqlite"
         self._run(lambda database: None)  # a folder that cannot be written to is better known now
 
     def encode_texts(self, texts: Sequence[str]) -> Float[Tensor, "texts dim"]:

@@ -106,6 +106,8 @@ class Wish:
             wanted, have = getattr(self, name), getattr(found, name)
             if wanted is not None and wanted != have:
                 advice = "open it with that, or begin another index elsewhere"
+                if name == "encoder":
+                    advice += "; one that version 0.1.0 began on a GPU has to be begun anew"
                 raise MismatchError(f"{name} {wanted!r} was asked for, {where} holds {have!r}: {advice}")
         return found
 

@@ -1,18 +1,28 @@
 """Objects from the picture itself: reranking and search without annotations.
 
 towers   value_map: a vector for every place, from a CLIP's own weights
-tokens   value_regions, crops: parts of a picture as unit vectors; Centring
+tokens   value_regions, crops: parts of a picture as unit vectors; which suit an encoder; Centring
 phrases  from a caption to the phrases of its objects
 search   rerank, mix, RegionIndex: phrases against regions
 """
 
 from geoclip_lite.regions.phrases import listed_phrases, noun_phrases, phrase_sets
 from geoclip_lite.regions.search import RegionIndex, mix, rerank
-from geoclip_lite.regions.tokens import Centring, Regions, crops, to_tensor, value_regions, vision_tower
+from geoclip_lite.regions.tokens import (
+    Centring,
+    Cut,
+    Regions,
+    crops,
+    suited_cut,
+    to_tensor,
+    value_regions,
+    vision_tower,
+)
 from geoclip_lite.regions.towers import NoTokensError, refinements, value_map
 
 __all__ = [
     "Centring",
+    "Cut",
     "NoTokensError",
     "RegionIndex",
     "Regions",
@@ -23,6 +33,7 @@ __all__ = [
     "phrase_sets",
     "refinements",
     "rerank",
+    "suited_cut",
     "to_tensor",
     "value_map",
     "value_regions",

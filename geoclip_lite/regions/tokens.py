@@ -1,6 +1,7 @@
 """Regions: parts of a picture with a vector each, from the picture alone.
 
 value_regions  windows over an encoder's value map: one pass per picture
+suited_cut     which windows suit an encoder
 crops          windows cut out and encoded as pictures: works with every encoder, at a pass per window
 Centring       takes off what all phrases, and what all regions, have in common
 """
@@ -17,14 +18,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from geoclip_lite.encoders.base import DualEncoder
+from geoclip_lite.encoders.base import DualEncoder, at_once
 from geoclip_lite.encoders.mini import MiniClip, to_input, to_pixels
 from geoclip_lite.images import rgb
 from geoclip_lite.inputs import check_images
-from geoclip_lite.regions.towers import NoTokensError, value_map
+from geoclip_lite.regions.towers import NoTokensError, refinements, value_map
 from geoclip_lite.retrieval import unit_rows
 from geoclip_lite.transport import PointSets
 from geoclip_lite.transport.shortlists import PATIENCE
+
+WINDOW = 3 / 8  # of the picture's side: 3 x 3 of 8 x 8 cells were chosen on validation scenes
+COARSEST, FINEST = 7, 8  # cells a side of the map that windows lie on, where the tower can have so many
+NUMBERS = 2**15  # of all windows of a picture together: they are one row of an index
 
 Boxes = Float[Tensor, "regions 4"]
 
@@ -66,6 +71,40 @@ class Regions:
 # --- from the value map ---------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How pictures are cut into windows; `value_regions(encoder, images, **vars(cut))` does it."""
+
+    refine: int
+    window: int
+    side: int | None = None
+
+    def __str__(self) -> str:
+        return f"windows {self.window} at {self.refine}" + (f", pooled to {self.side}" if self.side else "")
+
+
+@torch.inference_mode()
+def suited_cut(encoder: DualEncoder) -> Cut:
+    """The cut for an encoder: windows of 3/8 of the picture's side, as many as fit into a row of an index.
+
+    The map is as fine as that of a mini, 7 or 8 cells a side: a coarser one is refined if the tower can do
+    that, a finer one pooled. Where vectors are long, fewer cells leave room for all windows.
+
+    Raises:
+        NoTokensError: an encoder without a value path.
+    """
+    tower = vision_tower(encoder)
+    pixels = to_tensor(encoder, [Image.new("RGB", (encoder.image_size,) * 2)])
+    for refine in refinements(tower):
+        cells = value_map(tower, pixels, refine).shape[2:]
+        if min(cells) >= COARSEST:
+            break
+    windows = {side: max(1, round(WINDOW * side)) for side in range(min(*cells, FINEST), 0, -1)}
+    fitting = (s for s, window in windows.items() if (s - window + 1) ** 2 * encoder.dim <= NUMBERS)
+    side = next(fitting, 1)
+    return Cut(refine, windows[side], None if cells == (side, side) else side)
+
+
 @torch.inference_mode()
 def value_regions(
     encoder: DualEncoder,
@@ -73,7 +112,8 @@ def value_regions(
     *,
     refine: int = 1,
     window: int = 1,
-    batch: int = 128,
+    side: int | None = None,
+    batch: int | None = None,
     progress: bool = True,
 ) -> Regions:
     """Windows of `window` x `window` cells of the value map, one starting at every cell.
@@ -85,18 +125,21 @@ def value_regions(
         images: of any sizes; the encoder's own preprocessing makes them square.
         refine: see `value_map`.
         window: cells a side.
-        batch: pictures at a time.
+        side: cells a side that the map is pooled to, each over all cells that it touches; None leaves it.
+        batch: pictures at a time; None: as many as memory has room for, see `at_once`.
         progress: whether work of more than a few seconds shows a bar.
 
     Raises:
         NoTokensError: an encoder without a value path; the message says which have one.
-        ValueError: no images, a window larger than the map, a `refine` that the encoder cannot do.
+        ValueError: no images, a window larger than the map, a map smaller than `side`, a `refine` that the
+            encoder cannot do.
     """
     images = _some(images)
-    tower, parts = vision_tower(encoder), []
+    tower, parts, batch = vision_tower(encoder), [], batch or at_once(encoder.image_size)
     for start in _bar(range(0, len(images), batch), encoder.name, progress):
         cells = value_map(tower, to_tensor(encoder, images[start : start + batch]), refine).float()
-        _check_window(window, cells)
+        _check_cut(window, side, cells)
+        cells = F.adaptive_avg_pool2d(cells, side) if side else cells
         parts.append(F.normalize(F.avg_pool2d(cells, window, stride=1).flatten(2).mT, dim=-1).cpu())
     return Regions(torch.cat(parts), window_boxes(*cells.shape[2:], window))
 
@@ -225,9 +268,11 @@ def _some(images: Sequence[Image.Image]) -> list[Image.Image]:
     return images
 
 
-def _check_window(window: int, cells: Float[Tensor, "images dim rows columns"]) -> None:
+def _check_cut(window: int, side: int | None, cells: Float[Tensor, "images dim rows columns"]) -> None:
     rows, columns = cells.shape[2:]
-    if not 1 <= window <= min(rows, columns):
-        raise ValueError(
-            f"window must be 1 to {min(rows, columns)}, the map is {rows} x {columns}, got {window}"
-        )
+    for name, value, most in (
+        ("side", side, min(rows, columns)),
+        ("window", window, side or min(rows, columns)),
+    ):
+        if value is not None and not 1 <= value <= most:
+            raise ValueError(f"{name} must be 1 to {most}, the map is {rows} x {columns}, got {value}")

@@ -144,4 +144,4 @@ def _latent_map(visual: TimmModel, pixels: Pixels) -> Map:
     if pool.mlp is not None:
         x = x + pool.mlp(pool.norm(x))
     patches = visual.head(trunk.head(trunk.fc_norm(x)))
-    return patches.mT.unflatten(2, trunk.patch_embed.grid_size)
+    return patches.mT.unflatten(2, trunk.patch_embed.dynamic_feat_size(pixels.shape[2:]))

@@ -20,13 +20,12 @@ import torch
 
 from geoclip_lite.encoders import WeightsError
 from geoclip_lite.index import VectorStoreError
-from geoclip_lite.regions import NoTokensError
 from geoclip_lite.service import running, sources, watching
 from geoclip_lite.service.app import create_app
 from geoclip_lite.service.collection import Collection
 from geoclip_lite.service.limits import Limits
 
-CANNOT = (ValueError, OSError, WeightsError, VectorStoreError, NoTokensError)  # what a person can mend
+CANNOT = (ValueError, OSError, WeightsError, VectorStoreError)  # what a person can mend
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -71,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     for one in collection.left_out:
         print(f"left out: {one.reason}", file=sys.stderr)
+    for pipeline in collection.pipelines.values():
+        if pipeline.note:
+            print(f"{pipeline.note}.", file=sys.stderr)
     app = create_app(collection, limits, writable=chosen.writable, hosts=running.names(chosen.host))
     watching.log_as_json()
     print(f"{collection.title}: search at {running.address(sock)} (Ctrl+C stops)", flush=True)

@@ -187,7 +187,11 @@ class Service:
         return await self.checks.do(self._about, self.limits.seconds)
 
     def _about(self) -> About:
-        known = [Encoder(name=name, pictures=count) for name, count in self.collection.counts().items()]
+        pipelines = self.collection.pipelines
+        known = [
+            Encoder(name=name, pictures=count, windows=pipelines[name].cut is not None)
+            for name, count in self.collection.counts().items()
+        ]
         return About(
             title=self.collection.title,
             encoders=known,

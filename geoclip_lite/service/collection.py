@@ -114,15 +114,14 @@ class Collection:
             pipeline.optimise()
 
     def counts(self) -> dict[str, int]:
-        """How many pictures there are, by encoder. Both indexes of each are asked.
+        """How many pictures there are, by encoder. All indexes of each are asked.
 
         Raises:
             VectorStoreError: one of them cannot be used.
         """
         found = {}
         for name, pipeline in self.pipelines.items():
-            pipeline.windows.count()
-            found[name] = pipeline.pictures.count()
+            found[name], *_ = [index.count() for index in pipeline.indexes]
         return found
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from geoclip_lite.encoders.squares import Fit
 from geoclip_lite.index.base import MAX_ID
 from geoclip_lite.pipeline import MAX_TEXT
 from geoclip_lite.service.limits import MOST_CAPTION, MOST_PUSH, MOST_RESULTS
@@ -71,7 +72,10 @@ class TextQuery(Asked):
     query: Words = Field(examples=["a red circle and a blue star"])
     encoder: str | None = Field(None, max_length=200, description="one of /api/about; none takes the first")
     k: Annotated[int, BeforeValidator(whole)] = Field(12, ge=1, le=MOST_RESULTS)
-    reranker: Reranker = Field("assignment", description="none leaves the order of the plain cosine")
+    reranker: Reranker | None = Field(
+        None,
+        description="none leaves the order of the plain cosine; left out: assignment where there are windows",
+    )
     weight: float = Field(0.2, ge=0, le=1, description="of the plain cosine beside the matched objects")
     push: Push | None = None
 
@@ -111,7 +115,7 @@ class Match(BaseModel):
     phrase: str
     cosine: float
     box: tuple[float, float, float, float] = Field(
-        description="its focus: left, top, right, bottom, as fractions of the picture's middle square"
+        description="its focus: left, top, right, bottom, as fractions of what was looked at, see fit"
     )
     place: str = Field(examples=["top left"])
 
@@ -136,6 +140,9 @@ class Found(BaseModel):
     encoder: str
     phrases: list[str] = Field(description="what the query was read as")
     weight: float = Field(description="of the plain cosine in the scores")
+    fit: Fit = Field(
+        description="what was looked at: shortest the middle square, squash all, longest all with margins"
+    )
     results: list[Result]
     notes: list[str] = Field(description="what a reader should know before trusting them")
     seconds: dict[str, float]
@@ -146,6 +153,7 @@ class Encoder(BaseModel):
 
     name: str
     pictures: int
+    windows: bool = Field(description="whether it looks for objects in windows, or at whole pictures only")
 
 
 class About(BaseModel):

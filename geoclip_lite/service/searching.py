@@ -8,6 +8,7 @@ from dataclasses import replace
 from geoclip_lite.answers import Answer, place
 from geoclip_lite.answers import Result as Ranked
 from geoclip_lite.encoders.base import DualEncoder
+from geoclip_lite.encoders.squares import fit_of
 from geoclip_lite.encoders.tokenizer import WordTokenizer
 from geoclip_lite.index import BadInputError
 from geoclip_lite.pipeline import Pipeline, Push, phrases_of
@@ -27,15 +28,19 @@ QUOTED = "“{}”"
 def by_text(collection: Collection, asked: TextQuery) -> Found:
     """The pictures that a description fits best."""
     pipeline = chosen(collection, asked.encoder)
+    if asked.reranker is None:
+        asked = asked.model_copy(update={"reranker": "assignment" if pipeline.cut else "none"})
+    none = asked.reranker == "none"
+    if not none and pipeline.note:
+        raise Refusal(422, f"reranker: {pipeline.note}, so ask for 'none'")
     if (n := len(phrases_of(asked.query))) > MOST_PHRASES:
         raise Refusal(422, f"query: it lists {n} objects, more than {MOST_PHRASES}: ask for less")
-    none = asked.reranker == "none"
     weight = 1.0 if none else asked.weight
     settings = replace(pipeline.settings, weight=weight)
     settings = settings if none else replace(settings, matcher=asked.reranker)
     push = asked.push and checked(Push(**asked.push.model_dump()), pipeline.encoder)
     answer = again(lambda: pipeline.search(asked.query, asked.k, settings=settings, push=push), push)
-    return told(answer, pipeline, weight, notes(pipeline.encoder, asked))
+    return told(answer, pipeline, weight, notes(pipeline, asked))
 
 
 def by_picture(collection: Collection, asked: PictureQuery, content: bytes) -> Found:
@@ -92,6 +97,7 @@ def told(answer: Answer, pipeline: Pipeline, weight: float, said: list[str]) -> 
         encoder=pipeline.encoder.name,
         phrases=list(answer.phrases),
         weight=weight,
+        fit=fit_of(pipeline.encoder),
         results=results,
         notes=said,
         seconds=dict(answer.seconds),
@@ -117,9 +123,9 @@ def result(found: Ranked, reason: str) -> Result:
 # --- what a reader should know --------------------------------------------------------------------
 
 
-def notes(encoder: DualEncoder, asked: TextQuery) -> list[str]:
-    """What the encoder could only guess at, and what a push does not do."""
-    said = []
+def notes(pipeline: Pipeline, asked: TextQuery) -> list[str]:
+    """What the encoder cannot do, or could only guess at, and what a push does not do."""
+    encoder, said = pipeline.encoder, [f"{pipeline.note}."] if pipeline.note else []
     read = asked.query if asked.reranker == "none" else ", ".join(phrases_of(asked.query))
     if unknown := unknown_words(encoder, read):
         said.append(f"{encoder.name} never saw {listed(unknown, QUOTED)}: what rests on this is a guess.")

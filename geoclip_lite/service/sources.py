@@ -18,7 +18,7 @@ from geoclip_lite.encoders import DualEncoder, load_encoder
 from geoclip_lite.encoders.store import default_folder
 from geoclip_lite.encoders.templates import encode_with_templates
 from geoclip_lite.pipeline import Pipeline
-from geoclip_lite.regions import Centring
+from geoclip_lite.regions import Centring, Cut
 from geoclip_lite.scenes import Scene
 from geoclip_lite.service.collection import FIELDS, Collection, Entry
 from geoclip_lite.service.limits import MOST_CAPTION
@@ -83,8 +83,8 @@ def opened(encoders: Sequence[str], place: str, centred: bool = False) -> dict[s
         encoder = load_encoder(name)
         own = f"{slug(name)}_{encoder.fingerprint[:8]}"
         at = place.replace("{}", f"{own}_{{}}") if "{}" in place else f"{place.rstrip('/')}/{own}"
-        centring = centring_of(encoder) if centred else None
-        found[encoder.name] = Pipeline(encoder, at, fields=FIELDS, centring=centring)
+        found[encoder.name] = pipeline = Pipeline(encoder, at, fields=FIELDS)
+        pipeline.centring = centring_of(encoder, pipeline.cut) if centred and pipeline.cut else None
     return found
 
 
@@ -98,11 +98,11 @@ def shelf_of(place: str, name: str) -> Shelf:
     return Shelf((default_folder() / "service" / name if "{}" in place else Path(place)) / "copies")
 
 
-def centring_of(encoder: DualEncoder) -> Centring:
+def centring_of(encoder: DualEncoder, cut: Cut) -> Centring:
     """On validation scenes of the Shapes world."""
     held_out = shapes.validation_scenes()[:HELD_OUT]
     drawn = [scene.image(encoder.image_size) for scene in held_out]
-    seen = regions.value_regions(encoder, drawn, refine=4, window=3, progress=False)
+    seen = regions.value_regions(encoder, drawn, **vars(cut), progress=False)
     encode = partial(encode_with_templates, encoder)
     return Centring.fit(regions.phrase_sets([s.caption for s in held_out], encode).vectors, seen)
 

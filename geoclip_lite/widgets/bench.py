@@ -19,6 +19,7 @@ from torch import Tensor
 from geoclip_lite import regions, steering
 from geoclip_lite.datasets import clevr_like, folder, shapes, things
 from geoclip_lite.encoders.base import DualEncoder
+from geoclip_lite.encoders.squares import fit_of, square_of
 from geoclip_lite.encoders.templates import encode_with_templates
 from geoclip_lite.encoders.tokenizer import TextWarning
 from geoclip_lite.images import rgb
@@ -108,7 +109,7 @@ class Bench:
             raise ValueError(f"reranker must be one of {', '.join(get_args(Reranker))}, got {reranker!r}")
         for pictures, done in self._blocks(self.scenes, len(self._vectors)):
             self._vectors.append(self.encoder.encode_images(pictures))
-            self.thumbnails += map(thumbnail, pictures)
+            self.thumbnails += map(self._thumbnail, pictures)
             yield "encoding pictures", done, len(self.scenes)
         self._ready.add("none")
         if reranker == "objects":
@@ -128,10 +129,17 @@ class Bench:
             block = scenes[start : start + BLOCK]
             yield [scene.image(self.encoder.image_size) for scene in block], start + len(block)
 
+    def _thumbnail(self, picture: Image.Image) -> str:
+        """As far as the encoder looks at it: boxes are fractions of that."""
+        whole = fit_of(self.encoder) != "shortest"
+        return thumbnail(square_of(self.encoder, picture) if whole else picture)
+
     def _look(self, pictures: Sequence[Image.Image]) -> regions.Regions:
-        """Chapter 7's windows; towers that cannot refine their map are taken as they are."""
-        refine = min(4, max(regions.refinements(regions.vision_tower(self.encoder))))
-        return regions.value_regions(self.encoder, pictures, refine=refine, window=3, progress=False)
+        return regions.value_regions(self.encoder, pictures, **vars(self._cut), progress=False)
+
+    @cached_property
+    def _cut(self) -> regions.Cut:
+        return regions.suited_cut(self.encoder)
 
     @cached_property
     def _held_out(self) -> tuple[Scene, ...]:

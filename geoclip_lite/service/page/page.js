@@ -10,6 +10,8 @@ let chosen = 0; // the result that is explained
 let file = null; // the picture that is searched by, if any
 let running = null; // the search on its way
 let later = 0;
+let encoders = []; // what the service knows of them
+let order = "assignment"; // the order that was chosen, for encoders that have windows
 
 // --- asking ---------------------------------------------------------------------------------------
 
@@ -110,8 +112,10 @@ function show(answer, milliseconds) {
 }
 
 function card(result, number) {
+  const { fit } = found;
   const picture = element("img", { src: result.picture, alt: result.caption || result.id });
-  const boxes = drawing(result.matches, 100, 100, false);
+  const boxes = shape("svg", { "aria-hidden": "true" });
+  picture.addEventListener("load", () => boxes.replaceWith(drawing(result.matches, fit, picture, false)), { once: true });
   const label = element("span", { class: "label" }, element("b", {}, `${number + 1}`), result.score.toFixed(3));
   const button = element("button", { type: "button" }, element("div", { class: "frame" }, picture, boxes), label);
   button.addEventListener("click", () => choose(number));
@@ -136,19 +140,21 @@ function choose(number) {
 }
 
 function frame(result, picture) {
-  const [width, height] = [picture.naturalWidth, picture.naturalHeight];
-  const drawn = drawing(result.matches, width, height, true);
+  const drawn = drawing(result.matches, found.fit, picture, true);
   drawn.id = "boxes";
   $("boxes").replaceWith(drawn);
 }
 
-// The windows of the matches, over the middle square of a picture of this size.
-function drawing(matches, width, height, numbered) {
-  const [side, unit] = [Math.min(width, height), Math.min(width, height) / 100];
-  const [x0, y0] = [(width - side) / 2, (height - side) / 2];
-  const drawn = shape("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
+// The windows of the matches, over what was looked at of a picture; numbered over all of it, else over its middle square.
+function drawing(matches, fit, { naturalWidth: width, naturalHeight: height }, numbered) {
+  const [short, long] = [Math.min(width, height), Math.max(width, height)];
+  const unit = short / 100;
+  const [across, down] = { shortest: [short, short], squash: [width, height], longest: [long, long] }[fit];
+  const [x0, y0] = [(width - across) / 2, (height - down) / 2];
+  const shown = numbered ? [0, 0, width, height] : [(width - short) / 2, (height - short) / 2, short, short];
+  const drawn = shape("svg", { viewBox: shown.join(" "), "aria-hidden": "true" });
   matches.forEach((match, i) => {
-    const [left, top, right, bottom] = match.box.map(v => v * side);
+    const [left, top, right, bottom] = match.box.map((v, i) => v * (i % 2 ? down : across));
     const box = { x: x0 + left, y: y0 + top, width: right - left, height: bottom - top, rx: 1.5 * unit };
     const parts = [shape("rect", { ...box, class: "halo" }), shape("rect", { ...box, class: "line" })];
     if (numbered) {
@@ -259,9 +265,23 @@ function restore() {
       $(id).value = value;
     }
   }
+  order = $("reranker").value;
+  offer();
   $("query").value = told.get("q") ?? "";
   $("by").textContent = Number($("strength").value).toFixed(2);
   search({ remember: false });
+}
+
+// --- what an encoder can do -----------------------------------------------------------------------
+
+// One without windows orders by the whole picture, whatever was chosen for others.
+function offer() {
+  const windows = encoders.find(({ name }) => name === $("encoder").value)?.windows;
+  for (const option of $("reranker").options) {
+    option.disabled = !windows && option.value !== "none";
+  }
+  $("reranker").value = windows ? order : "none";
+  $("each").hidden = !windows;
 }
 
 // --- keys -----------------------------------------------------------------------------------------
@@ -296,6 +316,7 @@ async function begin() {
     return fail("The service does not answer. Is it still running?");
   }
   const about = await response.json();
+  encoders = about.encoders;
   const many = Math.max(...about.encoders.map(encoder => encoder.pictures));
   $("about").textContent = `${about.title} · ${many.toLocaleString("en")} pictures`;
   $("left-out").hidden = !about.left_out.length;
@@ -322,6 +343,8 @@ function listen() {
     forget();
     search();
   });
+  $("reranker").addEventListener("change", () => (order = $("reranker").value));
+  $("encoder").addEventListener("change", offer);
   ["encoder", "reranker"].forEach(id => $(id).addEventListener("change", () => search()));
   ["source", "target", "strength"].forEach(id => $(id).addEventListener("input", soon));
   $("strength").addEventListener("input", () => ($("by").textContent = Number($("strength").value).toFixed(2)));
