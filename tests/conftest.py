@@ -16,7 +16,7 @@ from built_book import PAGES
 from geoclip_lite import chat
 
 # Helpers that assert: before a test file imports them, so that a failure shows what was compared.
-pytest.register_assert_rewrite("index_contract", "index_on_server", "service_on_server")
+pytest.register_assert_rewrite("index_contract", "index_on_server", "near_ties", "service_on_server")
 
 # Files whose tests wait for other processes: browsers, kernels, servers, clusters, writers that are killed.
 WITH_OTHERS = {

@@ -16,10 +16,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from index_processes import DIM, batch, process, units, write, write_some
+from near_ties import assert_same_ranking
 
 from geoclip_lite.index import BadFilterError, BadInputError, VectorStoreError, field, search_objects
 from geoclip_lite.index.filters import AllOf, AnyOf, Compare, Filter, Not, OneOf
-from geoclip_lite.retrieval import unit_rows
+from geoclip_lite.retrieval import shortlist, unit_rows
 
 YES = True  # the value of a filter
 ENCODER = "0123abcd"
@@ -122,7 +123,7 @@ def test_equal_scores_stand_in_the_order_of_the_ids(begin):
 def test_hits_become_a_ranking_of_gallery_items(kept):
     queries = units(3, seed=4)
     ranking = kept.search(queries, 5).ranking(ROWS.ids, method="index")
-    assert torch.equal(ranking.indices, true_order(queries, ROWS.vectors)[:, :5])
+    assert_same_ranking(ranking, shortlist(queries, ROWS.vectors, 5))
     assert (ranking.gallery_size, ranking.method) == (60, "index")
     with pytest.raises(ValueError, match="gallery must name every hit"):
         kept.search(queries, 5).ranking(ROWS.ids[:5])
@@ -225,9 +226,10 @@ def test_images_are_found_by_their_objects(begin):
         expected = image_scores(phrases, objects[numbers], [images[n] for n in numbers])
         for k in (1, 5, 1000):
             hits = search_objects(index, 3 * phrases, k, where=where)
-            best = sorted(expected, key=lambda name: -expected[name])[:k]
-            assert hits.ids[0] == tuple(best)
-            assert hits.scores[0].tolist() == pytest.approx([expected[name] for name in best], abs=1e-5)
+            best = sorted(expected.values(), reverse=True)[:k]
+            assert hits.scores[0].tolist() == pytest.approx(best, abs=1e-5)
+            assert [expected[name] for name in hits.ids[0]] == pytest.approx(best, abs=1e-5)
+            assert len({*hits.ids[0]}) == len(best)
 
 
 def test_objects_need_a_field_for_their_image(kept):

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from near_ties import assert_same_ranking
 from open_clip.loss import ClipLoss
 from PIL import Image
 from torch.nn import functional as F
@@ -54,9 +55,13 @@ def world(n=80, seed=0, name="picture", noise=0.6):
     return Pairs.of(images, texts, [f"{name} {seed}/{i}" for i in range(n)], [f"text {i}" for i in range(n)])
 
 
-def captioned_twice(n=40, seed=0):
-    """Every picture has two captions, and every fifth caption is that of the picture before."""
+def captioned_twice(n=40, seed=0, views=0.0):
+    """Every picture has two captions, and every fifth caption is that of the picture before.
+
+    A picture's two vectors are `views` apart: where that is 0, they are neighbours of others at one distance.
+    """
     images = unit(n, seed).repeat_interleave(2, 0)
+    images = F.normalize(images + views * unit(2 * n, seed + 2000), dim=1)
     texts = images + 0.8 * unit(2 * n, seed + 1000)
     captions = [f"text {i}" for i in range(2 * n)]
     for i in range(5, 2 * n, 5):
@@ -78,6 +83,18 @@ def validation():
 def often(monkeypatch):
     """Validation after every fifth step."""
     monkeypatch.setattr(training, "CHECK_EVERY", 5)
+
+
+@pytest.fixture
+def in_double():
+    """Training and validation pairs, in double precision, as all that a test makes is then.
+
+    Adam takes a whole step even where a gradient is nothing but rounding. So in single precision two ways of
+    training the same adapter end apart, on some processors further than on others.
+    """
+    torch.set_default_dtype(torch.float64)
+    yield world(80, seed=0), world(50, seed=1)
+    torch.set_default_dtype(torch.float32)
 
 
 def assert_same_weights(a, b, **tolerance):
@@ -442,8 +459,9 @@ VARIANTS = (
 
 
 @pytest.mark.parametrize("structure", STRUCTURES.values(), ids=STRUCTURES)
-def test_runs_trained_together_end_where_each_would_end_alone(validation, often, structure):
-    pairs, recipes = captioned_twice(), [QUICK.but(steps=10, **structure, **v) for v in VARIANTS]
+def test_runs_trained_together_end_where_each_would_end_alone(in_double, often, structure):
+    pairs, validation = captioned_twice(views=0.1), in_double[1]
+    recipes = [QUICK.but(steps=10, **structure, **v) for v in VARIANTS]
     for together, recipe in zip(fit(pairs, validation, recipes), recipes, strict=True):
         (alone,) = fit(pairs, validation, [recipe])
         assert_same_weights(together.adapter, alone.adapter, rtol=1e-3, atol=1e-5)
@@ -477,8 +495,8 @@ def plain_loop(pairs, recipe):
 
 @pytest.mark.parametrize("make", [world, captioned_twice])
 @pytest.mark.parametrize("changes", [{}, {"alpha_is": "learned", "drift_penalty": 1.5}])
-def test_a_run_equals_a_plain_loop_with_adam(validation, make, changes):
-    pairs, recipe = make(), QUICK.but(**changes)
+def test_a_run_equals_a_plain_loop_with_adam(in_double, make, changes):
+    pairs, recipe, validation = make(), QUICK.but(**changes), in_double[1]
     expected, loss = plain_loop(pairs, recipe)
     # A second run in the batch must change nothing.
     fitted, _ = fit(pairs, validation, [recipe, recipe.but(seed=9, alpha=2.0)])
@@ -488,8 +506,8 @@ def test_a_run_equals_a_plain_loop_with_adam(validation, make, changes):
     assert (untrained.text_head[0].weight - expected.text_head[0].weight).abs().max() > 0.01
 
 
-def test_recipes_of_different_structure_come_back_in_order(train, validation):
-    short = QUICK.but(steps=10)
+def test_recipes_of_different_structure_come_back_in_order(in_double):
+    (train, validation), short = in_double, QUICK.but(steps=10)
     recipes = [
         short,
         short.but(architecture="two-tower"),
@@ -505,7 +523,8 @@ def test_recipes_of_different_structure_come_back_in_order(train, validation):
     assert fit(train, validation, []) == []
 
 
-def test_a_recipe_may_use_the_first_pairs_only(train, validation):
+def test_a_recipe_may_use_the_first_pairs_only(in_double):
+    train, validation = in_double
     first, whole = (fit(part, validation, [r])[0] for part, r in ((train.first(30), QUICK), (train, QUICK)))
     some = fit(train, validation, [QUICK.but(pairs=30)])[0]
     assert_same_weights(some.adapter, first.adapter, rtol=1e-4, atol=1e-6)
@@ -634,7 +653,7 @@ def test_a_run_that_diverges_says_so_and_keeps_its_last_good_state(
     assert is_finite(lost)
     assert_same_weights(lost.adapter, Adapter(DIM, recipe), rtol=0, atol=0)
     assert all(np.isfinite(check.score) and np.isfinite(check.drift) for check in lost.checks)
-    assert_same_weights(other.adapter, fit(train, validation, [calm])[0].adapter, rtol=0, atol=0)
+    assert_same_weights(other.adapter, fit(train, validation, [calm])[0].adapter)
 
 
 def test_a_state_that_is_finite_but_gives_no_numbers_is_not_kept(train, validation):
@@ -651,8 +670,8 @@ def test_training_ends_when_every_run_has_diverged(train, validation, monkeypatc
 
 
 @pytest.mark.parametrize("loss", ["InfoNCE", "margin"])
-def test_a_run_that_diverges_does_not_disturb_its_batch(train, validation, often, loss):
-    recipe = QUICK.but(loss=loss)
+def test_a_run_that_diverges_does_not_disturb_its_batch(in_double, often, loss):
+    (train, validation), recipe = in_double, QUICK.but(loss=loss)
     lost, other = fit(train, validation, [recipe.but(drift_penalty=float("inf")), recipe.but(seed=3)])
     assert lost.ended == "diverged"
     assert is_finite(lost)
@@ -855,7 +874,7 @@ def test_a_search_is_a_search_among_adapted_vectors(train, validation):
     [fitted] = fit(train, validation, [Recipe(batch=8, steps=3)], progress=False)
     found = adapters.search(fitted.adapter, validation.texts, validation.images, k=5)
     cosines = fitted.adapter.texts(validation.texts) @ fitted.adapter.images(validation.images).T
-    assert (found.indices == cosines.argsort(dim=1, descending=True)[:, :5]).all()
+    assert_same_ranking(found, Ranking.of_scores(cosines, k=5))
     everything = adapters.search(fitted.adapter, validation.texts, validation.images, k=10_000)
     assert everything.indices.shape == (len(validation), len(validation))
 

@@ -153,7 +153,7 @@ def test_merges_by_hand():
 
 def test_softmin_lies_between_minimum_and_average_and_reaches_both():
     assert_close(merge(SCORES, "softmin", 1e-4), merge(SCORES, "min"), atol=1e-3, rtol=0)
-    assert_close(merge(SCORES, "softmin", 1e4), merge(SCORES, "average"), atol=1e-3, rtol=0)
+    assert_close(merge(SCORES, "softmin", 1e3), merge(SCORES, "average"), atol=1e-3, rtol=0)
     soft = merge(SCORES, "softmin", 0.1)
     assert (merge(SCORES, "min") < soft).all()
     assert (soft < merge(SCORES, "average")).all()
@@ -183,7 +183,7 @@ def test_averaging_vectors_ranks_as_averaging_scores_does():
     objects = ObjectVectors(scenes, encode)
     by_vector = objects.averages(scenes) @ images.T
     by_score = objects.merged_scores(scenes, images, "average")
-    assert torch.equal(by_vector.argsort(1), by_score.argsort(1))
+    assert_close(normalize(by_vector), normalize(by_score))  # the same but for a factor of each query
 
 
 def test_object_vectors_are_those_of_the_phrases():

@@ -7,7 +7,6 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-import torch
 from index_contract import *
 from index_contract import (
     DIM,
@@ -22,6 +21,7 @@ from index_contract import (
     write_the_same_twice,
 )
 from index_processes import batch, process, read
+from near_ties import assert_same_ranking
 
 from geoclip_lite.index import (
     BadInputError,
@@ -85,10 +85,8 @@ def test_an_index_is_as_it_was_when_it_is_opened_again(kind, tmp_path):
     again = open_index(place(kind, tmp_path), verify=True)
     assert again.schema == index.schema == open_index(place(kind, tmp_path), fields=KINDS).schema
     found = again.search(ROWS.vectors, 60)
-    assert found.ids == expected.ids
-    for score, before in zip(found.scores, expected.scores, strict=True):
-        # Rows that lie elsewhere in memory may be multiplied in another order.
-        torch.testing.assert_close(score, before, atol=1e-6, rtol=0)
+    # Rows that lie elsewhere in memory may be multiplied in another order.
+    assert_same_ranking(found.ranking(ROWS.ids), expected.ranking(ROWS.ids))
     assert dict(again.read(ROWS.ids[4:9]).fields) == row_fields(range(4, 9))
 
 
@@ -250,7 +248,8 @@ def test_without_its_graph_faiss_searches_exactly_and_says_so(damage, tmp_path):
         again = open_index(place("faiss", tmp_path))
     said = [warning for warning in caught if warning.category is IndexWarning]  # others warn on newer Pythons
     assert said[0].filename == __file__
-    assert again.search(units(2), 60).ids == index.search(units(2), 60).ids
+    found, expected = (one.search(units(2), 60).ranking(ROWS.ids) for one in (again, index))
+    assert_same_ranking(found, expected)
     with pytest.raises(DamagedError, match=r"no row is lost, optimise\(\) builds it anew"):
         again.verify()
     again.optimise()

@@ -1,6 +1,7 @@
 """The shortlist against a full sort and faiss; the bag's ceiling; what Gallery and Ranking refuse."""
 
 from collections import Counter
+from dataclasses import replace
 
 import faiss
 import pytest
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from near_ties import assert_same_ranking
 from PIL import Image
 
 from geoclip_lite.datasets import shapes
@@ -55,9 +57,7 @@ def test_shortlist_equals_faiss():
     index = faiss.IndexFlatIP(64)
     index.add(gallery.numpy())
     scores, indices = map(torch.from_numpy, index.search(queries.numpy(), 20))
-    ranking = shortlist(queries, gallery, 20, chunk=1000)
-    assert torch.equal(ranking.indices, indices)
-    torch.testing.assert_close(ranking.scores, scores, rtol=0, atol=1e-6)
+    assert_same_ranking(shortlist(queries, gallery, 20, chunk=1000), Ranking(indices, scores, 4000))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -75,9 +75,7 @@ def test_ties_stand_in_the_order_of_the_gallery_whatever_the_chunk(device, rows,
 @given(first=st.integers(50, 500), second=st.integers(50, 500), seed=st.integers(0, 99))
 def test_scores_do_not_depend_on_the_chunk(first, second, seed):
     queries, gallery = gaussian(5, 19, seed), gaussian(400, 19, seed + 1)
-    a, b = (shortlist(queries, gallery, 30, chunk=chunk) for chunk in (first, second))
-    assert torch.equal(a.scores, b.scores)
-    assert torch.equal(a.indices, b.indices)
+    assert_same_ranking(*(shortlist(queries, gallery, 30, chunk=chunk) for chunk in (first, second)))
 
 
 def test_copies_of_a_picture_score_the_same():
@@ -94,7 +92,7 @@ def test_permuting_the_gallery_permutes_the_result(order):
     queries, gallery = gaussian(8, 16), gaussian(60, 16, seed=1)
     order = torch.tensor(order)
     plain, permuted = shortlist(queries, gallery, 60), shortlist(queries, gallery[order], 60)
-    assert torch.equal(order[permuted.indices], plain.indices)
+    assert_same_ranking(replace(permuted, indices=order[permuted.indices]), plain)
 
 
 def test_more_queries_than_fit_in_one_block():
@@ -106,7 +104,7 @@ def test_more_queries_than_fit_in_one_block():
 def test_queries_and_plain_vectors_may_have_any_length():
     queries, vectors = gaussian(4, 8), gaussian(50, 8, seed=1)
     stretched = shortlist(100 * queries, 0.01 * vectors, 5)
-    assert torch.equal(stretched.indices, shortlist(queries, Gallery(vectors, blank_scenes(50)), 5).indices)
+    assert_same_ranking(stretched, shortlist(queries, Gallery(vectors, blank_scenes(50)), 5))
 
 
 def test_queries_that_carry_gradients_are_welcome():

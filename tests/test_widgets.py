@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from near_ties import assert_same_ranking
 from PIL import Image
 from traitlets import TraitError
 
@@ -46,18 +47,13 @@ def clevr():
     return Bench(CLEVR, load_encoder("mini-single"))
 
 
-def assert_same(ranking, other):
-    assert torch.equal(ranking.indices, other.indices)
-    torch.testing.assert_close(ranking.scores, other.scores)
-
-
 # --- search, against the rooms --------------------------------------------------------------------
 
 
 def test_a_plain_search_is_the_shortlist(bench):
     gallery = Gallery.of_images(bench.encoder, bench.scenes)
     found = search(bench, Question(QUERY))
-    assert_same(found.ranking, shortlist(bench.encoder.encode_texts([QUERY]), gallery, CANDIDATES))
+    assert_same_ranking(found.ranking, shortlist(bench.encoder.encode_texts([QUERY]), gallery, CANDIDATES))
     assert found.captions == tuple(bench.scenes[i].caption for i in found.ranking.indices[0, :SHOWN])
     assert not found.notes
     assert not found.matches
@@ -74,7 +70,7 @@ def test_a_steered_search_is_that_of_the_steering_room(bench):
     direction = steering.concept_direction(encode, ["red"], ["yellow"], frames)
     [(_, expected)] = steering.steered_rankings(query, direction, bench.gallery, [0.7], CANDIDATES)
     found = search(bench, Question(QUERY, source="red", target="yellow", strength=0.7))
-    assert_same(found.ranking, expected)
+    assert_same_ranking(found.ranking, expected)
     assert not torch.equal(found.ranking.indices, search(bench, Question(QUERY)).ranking.indices)
 
 
@@ -87,7 +83,7 @@ def test_words_stand_in_the_frames_that_they_share(bench, clevr):
 
 def test_strength_0_is_the_plain_search(bench):
     still = search(bench, Question(QUERY, source="red", target="blue", strength=0))
-    assert_same(still.ranking, search(bench, Question(QUERY)).ranking)
+    assert_same_ranking(still.ranking, search(bench, Question(QUERY)).ranking)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.2, 1.0])
@@ -97,7 +93,7 @@ def test_a_reranked_search_is_that_of_the_regions_room(bench, weight):
     seen = regions.value_regions(bench.encoder, pictures, refine=4, window=3)
     phrases = regions.phrase_sets([QUERY], partial(encode_with_templates, bench.encoder))
     expected = regions.mix(regions.rerank(first, phrases, seen), first, weight)
-    assert_same(search(bench, Question(QUERY, "objects", weight)).ranking, expected)
+    assert_same_ranking(search(bench, Question(QUERY, "objects", weight)).ranking, expected)
 
 
 def test_a_world_with_held_out_scenes_is_centred_by_them(clevr):
@@ -110,7 +106,7 @@ def test_a_world_with_held_out_scenes_is_centred_by_them(clevr):
     phrases = centring.phrase_sets(regions.phrase_sets([CLEVR.example], encode))
     first = shortlist(clevr.encoder.encode_texts([CLEVR.example]), clevr.gallery, len(clevr.scenes))
     expected = regions.mix(regions.rerank(first, phrases, centring.regions(seen)), first, 0.2)
-    assert_same(search(clevr, Question(CLEVR.example, "objects", 0.2)).ranking, expected)
+    assert_same_ranking(search(clevr, Question(CLEVR.example, "objects", 0.2)).ranking, expected)
 
 
 @pytest.mark.parametrize("which", ["bench", "clevr"])
@@ -230,7 +226,9 @@ def test_a_slider_steers(play, bench):
     play.strength.value = 0.7
     assert play.strip.value != before[0]
     assert "captions say <i>yellow</i>" in play.numbers.value
-    assert_same(play.found.ranking, search(bench, Question(QUERY, "none", 0.2, "red", "yellow", 0.7)).ranking)
+    assert_same_ranking(
+        play.found.ranking, search(bench, Question(QUERY, "none", 0.2, "red", "yellow", 0.7)).ranking
+    )
     assert "red" in play.source.options
 
 
@@ -334,7 +332,7 @@ def test_the_newest_question_is_answered(gated):
     play.text.value = "yellow hexagon"
     gate.set()
     play.wait()
-    assert_same(
+    assert_same_ranking(
         play.found.ranking, search(play._benches["Shapes", "mini-single"], Question("yellow hexagon")).ranking
     )
 

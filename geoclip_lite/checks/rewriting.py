@@ -30,7 +30,7 @@ def group_advantages(function: Callable) -> str:
     expect(not _near(answer, down), "You compare down the columns. The rewrites of one query stand in a row.")
     biased = centred / (rewards.std(1, keepdim=True, correction=0) + 1e-4)
     expect(_near(answer, wanted) or _near(answer, biased), "The advantages differ: (reward - mean) / spread.")
-    flat = tensor(function(torch.full((2, 4), 0.7)), (2, 4), "one number per rewrite")
+    flat = tensor(function(torch.full((2, 4), 0.75)), (2, 4), "one number per rewrite")
     expect(
         bool(flat.isfinite().all()),
         "Where all rewrites earn the same the spread is 0, and you divide by it: add a little, such as 1e-4.",
