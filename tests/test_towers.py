@@ -141,6 +141,7 @@ def test_towers_without_a_value_path_have_no_cut(architecture):
 def test_minis_are_cut_as_ever(tmp_path):
     """3 x 3 of 8 x 8 cells, and under the same name: indexes and records rest on it."""
     mini = load_encoder("mini-pairs", device="cpu")
+    assert mini.fingerprint.startswith("fb31a9d14afb8af7")
     assert suited_cut(mini) == suited_cut(Stored(mini, tmp_path)) == Cut(4, 3)
     with Pipeline(mini, tmp_path / "p") as pipeline:
         assert pipeline.windows.schema.encoder == f"{mini.fingerprint}, windows 3 at 4"

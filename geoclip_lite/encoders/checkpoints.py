@@ -71,9 +71,8 @@ def _read(path: Path) -> object:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        strange = (
-            get_unsafe_globals_in_checkpoint(path) if is_zipfile(path) else []
-        )  # older files are no archives
+        # Files of an older form are no archives, and what is strange in them stays refused.
+        strange = get_unsafe_globals_in_checkpoint(path) if is_zipfile(path) else []
         with safe_globals([(STAND_INS.get(name, Unread), name) for name in strange]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damage leads to nearly any, and torch advises to run the file's code
