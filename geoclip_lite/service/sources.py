@@ -57,13 +57,19 @@ def of_folder(folder: Path, encoders: Sequence[str], place: str | None = None) -
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: no picture in it that can be read.
+        ValueError: no picture in it that can be read, or an index that would lie among them.
     """
     folder, left_out = Path(folder).resolve(), []
     entries = list(entries_of(folder, left_out))
     name = f"{slug(folder.name)}_{sha256(os.fsencode(folder)).hexdigest()[:12]}"
     place = place or str(default_folder() / "service" / name)
-    collection = Collection(folders.shown(folder.name), opened(encoders, place), shelf_of(place, name))
+    shelf = shelf_of(place, name)
+    if folders.is_read(shelf.folder, folder):
+        raise ValueError(
+            f"index: the copies of {folders.shown(folder)} would lie in it and be taken for pictures, "
+            f"got {folders.shown(place)}: choose a place outside, or a hidden one"
+        )
+    collection = Collection(folders.shown(folder.name), opened(encoders, place), shelf)
     left_out += collection.sync(entries)
     names = {one.name for one in left_out}
     good = [entry for entry in entries if entry.id not in names]
