@@ -323,6 +323,16 @@ def test_copies_are_not_kept_among_the_pictures(tmp_path):
         collection.close()
 
 
+def test_long_captions_are_not_proposed(tmp_path):
+    """One of a thousand characters would fill the page."""
+    for name in ("a red star", "1 essay"):
+        shapes.references()[0].image(96).save(tmp_path / f"{name}.png")
+    (tmp_path / "1 essay.txt").write_text("a red star " * 90)
+    collection = sources.of_folder(tmp_path, ["mini-pairs"], str(tmp_path / ".index"))
+    assert collection.examples == ("a red star",)
+    collection.close()
+
+
 def test_a_picture_that_is_damaged_later_is_taken_out(tmp_path):
     scenes = shapes.references()[:3]
     for number, scene in enumerate(scenes):

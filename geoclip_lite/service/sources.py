@@ -29,7 +29,7 @@ DEMO_SIZE, DEMO_SIDE = 1000, 256  # pictures, and the pixels of one
 DEMO_STAMP = f"drawn at {DEMO_SIDE}"
 HELD_OUT = 200  # other scenes, which the demo's centring is fitted on
 EXAMPLES = (23, 16)  # scenes that the demo's page proposes to look for
-FEW = 3  # captions of a folder that its page proposes
+FEW, SHORT = 3, 100  # captions of a folder that its page proposes, and the characters of one, at most
 
 
 def demo(encoders: Sequence[str] = DEMO_ENCODERS, place: str | None = None) -> Collection:
@@ -131,6 +131,6 @@ def described(scene: Scene) -> str:
 
 
 def captions(scenes: Sequence[Scene | Entry]) -> tuple[str, ...]:
-    """A few, evenly spread and each once."""
-    spread = [scenes[i * len(scenes) // FEW].caption for i in range(min(FEW, len(scenes)))]
-    return tuple(dict.fromkeys(spread))
+    """A few short ones, evenly spread and each once."""
+    short = [scene.caption for scene in scenes if len(scene.caption) <= SHORT]
+    return tuple(dict.fromkeys(short[i * len(short) // FEW] for i in range(min(FEW, len(short)))))
