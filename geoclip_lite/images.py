@@ -122,13 +122,13 @@ def opened(source: Path | bytes, use: Callable[[Image.Image], T], most_pixels: i
             return use(image)
     except PictureError:
         raise
-    except UnidentifiedImageError as error:
-        raise _unknown(source) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixelsError(f"it has more than {most_pixels:,} pixels: scale it down") from error
     except Exception as error:  # a damaged file leads to OSError, SyntaxError, struct.error and more
         if (bare := _without_notes(source)) is not None:
             return opened(bare, use, most_pixels)
+        if isinstance(error, UnidentifiedImageError):
+            raise _unknown(source) from error
         raise PictureError(f"it is damaged or cut off: {error!r}") from error
 
 

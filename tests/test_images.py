@@ -196,6 +196,13 @@ def test_long_texts_and_profiles_of_a_png_do_no_harm():
         assert images.read(content).tobytes() == RED.tobytes()
 
 
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"iCCP"])
+def test_damaged_texts_and_profiles_of_a_png_do_no_harm(kind):
+    """They stand before the pixels, and their checksum is wrong."""
+    plain, note = encoded(RED, "PNG"), struct.pack(">I", 4) + kind + b"a\0\0b" + b"\0" * 4
+    assert images.read(plain[:33] + note + plain[33:]).tobytes() == RED.tobytes()
+
+
 # --- what is refused --------------------------------------------------------------------------------
 
 

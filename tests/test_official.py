@@ -622,6 +622,15 @@ def test_mit_states_passes_over_what_archivers_leave(tmp_path):
     assert [scene.image_id for scene in mit_states.read(tmp_path).readable().scenes] == ["old house/a.jpg"]
 
 
+def test_mit_states_names_pictures_that_are_not_decoded(tmp_path):
+    picture(tmp_path / "images/old house/a.jpg")
+    (tmp_path / "images/old house/b.HEIC").touch()
+    (tmp_path / "images/old house/._b.HEIC").touch()
+    reading = mit_states.read(tmp_path)
+    assert [scene.image_id for scene in reading.scenes] == ["old house/a.jpg"]
+    assert names(reading, "pictures in formats that are not decoded") == ("old house/b.HEIC",)
+
+
 def test_mit_states_names_folders_that_say_nothing(tmp_path):
     picture(tmp_path / "images/old car/a.jpg")
     picture(tmp_path / "images/car/a.jpg")

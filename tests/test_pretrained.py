@@ -356,6 +356,23 @@ def test_compiled_and_older_files_are_read(tiny_file, tiny, tmp_path):
         assert load_encoder(f"tiny/{tmp_path}/{name}", device="cpu").fingerprint == tiny.fingerprint
 
 
+def test_weights_are_read_by_what_a_file_holds_and_not_by_its_name(tiny_file, tiny, tmp_path):
+    weights = load_file(tiny_file)
+    save_file(weights, tmp_path / "weights.bin")
+    torch.save(weights, tmp_path / "weights.safetensors")
+    for name in ("weights.bin", "weights.safetensors"):
+        assert load_encoder(f"tiny/{tmp_path}/{name}", device="cpu").fingerprint == tiny.fingerprint
+
+
+def test_several_models_in_one_file_are_told_apart(tiny_file, tmp_path):
+    """A moving average beside the model, say: which is meant is not guessed."""
+    weights = load_file(tiny_file)
+    both = renamed(weights, "model.") | renamed(weights, "ema_model.module.")
+    torch.save({"state_dict": both}, tmp_path / "last.ckpt")
+    with pytest.raises(WeightsError, match=r"several models.*'ema_model\.module\.', 'model\.'.*save"):
+        load_encoder(f"tiny/{tmp_path}/last.ckpt")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

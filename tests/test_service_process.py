@@ -310,6 +310,29 @@ def test_the_search_page_starts_over_odd_pictures_and_names_what_it_leaves_out(t
     assert not [name for name in (*damaged, *others, "phone.txt") if name not in said]
 
 
+def test_copies_are_not_kept_among_the_pictures(tmp_path):
+    """The next start would take them for pictures of the folder."""
+    shapes.references()[0].image(96).save(tmp_path / "0.png")
+    for place in (tmp_path, tmp_path / "index"):
+        with pytest.raises(ValueError, match=r"index: .*outside"):
+            sources.of_folder(tmp_path, ["mini-pairs"], str(place))
+    assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
+    for _ in range(2):
+        collection = sources.of_folder(tmp_path, ["mini-pairs"], str(tmp_path / ".index"))
+        assert collection.counts() == {"mini-pairs": 1}
+        collection.close()
+
+
+def test_long_captions_are_not_proposed(tmp_path):
+    """One of a thousand characters would fill the page."""
+    for name in ("a red star", "1 essay"):
+        shapes.references()[0].image(96).save(tmp_path / f"{name}.png")
+    (tmp_path / "1 essay.txt").write_text("a red star " * 90)
+    collection = sources.of_folder(tmp_path, ["mini-pairs"], str(tmp_path / ".index"))
+    assert collection.examples == ("a red star",)
+    collection.close()
+
+
 def test_a_picture_that_is_damaged_later_is_taken_out(tmp_path):
     scenes = shapes.references()[:3]
     for number, scene in enumerate(scenes):

@@ -132,8 +132,13 @@ def _is_read_elsewhere(path: Path, root: Path, seen: set[Path]) -> bool:
     real, top = path.resolve(), root.resolve()
     if real in seen or top.is_relative_to(real):
         return True
-    inside = real.is_relative_to(top) and not any(p.startswith(".") for p in real.relative_to(top).parts)
-    return inside and real != top / path.relative_to(root)
+    return is_read(real, top) and real != top / path.relative_to(root)
+
+
+def is_read(path: Path, root: Path) -> bool:
+    """Whether `walk` comes past a path: it lies in root, and no folder on the way is hidden."""
+    real, top = path.resolve(), root.resolve()
+    return real.is_relative_to(top) and not any(p.startswith(".") for p in real.relative_to(top).parts)
 
 
 def is_picture(path: Path) -> bool:

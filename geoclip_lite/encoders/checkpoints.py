@@ -40,7 +40,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     or a module of Lightning.
 
     Raises:
-        WeightsError: a file without weights; the message says what it is, as far as it can be told.
+        WeightsError: a file without weights, or with those of several models; the message says what it is,
+            as far as it can be told.
     """
     _look_at_head(path)
     found = _read(path)
@@ -69,22 +70,34 @@ def _look_at_head(path: Path) -> None:
 def _read(path: Path) -> object:
     """What is in a file; what is neither a tensor nor a plain container becomes `Unread`."""
     try:
-        if path.suffix == ".safetensors":
+        if _is_safetensors(path):
             return load_file(path)
         # Files of an older form are no archives, and what is strange in them stays refused.
         strange = get_unsafe_globals_in_checkpoint(path) if is_zipfile(path) else []
-        with safe_globals([(STAND_INS.get(name, Unread), name) for name in strange]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        stand_ins = [(STAND_INS.get(name, Unread), name) for name in strange]
+        with safe_globals(stand_ins), open(path, "rb") as file:  # torch, too, would go by a path's suffix
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damage leads to nearly any, and torch advises to run the file's code
         what = f"it is cut off or no file of weights ({type(error).__name__}): fetch it again"
-        raise WeightsError(what if path.suffix == ".safetensors" else f"{what}, or {ADVICE}") from error
+        raise WeightsError(what if _is_safetensors(path) else f"{what}, or {ADVICE}") from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By its beginning, a length and a JSON object: names are lost on the way from a hub."""
+    with open(path, "rb") as file:
+        return file.read(9)[8:] == b"{"
 
 
 def _plainly_named(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Without what wrappers put before names, and without what else is in a wrapper, a loss, say."""
     weights = {name.replace("_orig_mod.", ""): value for name, value in weights.items()}
     before = {name.removesuffix(ONE) for name in weights if name.endswith(f".{ONE}")}
-    if ONE in weights or len(before) != 1:
+    if ONE in weights or not before:
         return weights
+    if len(before) > 1:
+        beginnings = ", ".join(map(repr, sorted(before)))
+        raise WeightsError(
+            f"it holds several models, whose names begin with {beginnings}: save one of them alone"
+        )
     [prefix] = before
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

@@ -29,7 +29,7 @@ DEMO_SIZE, DEMO_SIDE = 1000, 256  # pictures, and the pixels of one
 DEMO_STAMP = f"drawn at {DEMO_SIDE}"
 HELD_OUT = 200  # other scenes, which the demo's centring is fitted on
 EXAMPLES = (23, 16)  # scenes that the demo's page proposes to look for
-FEW = 3  # captions of a folder that its page proposes
+FEW, SHORT = 3, 100  # captions of a folder that its page proposes, and the characters of one, at most
 
 
 def demo(encoders: Sequence[str] = DEMO_ENCODERS, place: str | None = None) -> Collection:
@@ -57,13 +57,19 @@ def of_folder(folder: Path, encoders: Sequence[str], place: str | None = None) -
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: no picture in it that can be read.
+        ValueError: no picture in it that can be read, or an index that would lie among them.
     """
     folder, left_out = Path(folder).resolve(), []
     entries = list(entries_of(folder, left_out))
     name = f"{slug(folder.name)}_{sha256(os.fsencode(folder)).hexdigest()[:12]}"
     place = place or str(default_folder() / "service" / name)
-    collection = Collection(folders.shown(folder.name), opened(encoders, place), shelf_of(place, name))
+    shelf = shelf_of(place, name)
+    if folders.is_read(shelf.folder, folder):
+        raise ValueError(
+            f"index: the copies of {folders.shown(folder)} would lie in it and be taken for pictures, "
+            f"got {folders.shown(place)}: choose a place outside, or a hidden one"
+        )
+    collection = Collection(folders.shown(folder.name), opened(encoders, place), shelf)
     left_out += collection.sync(entries)
     names = {one.name for one in left_out}
     good = [entry for entry in entries if entry.id not in names]
@@ -125,6 +131,6 @@ def described(scene: Scene) -> str:
 
 
 def captions(scenes: Sequence[Scene | Entry]) -> tuple[str, ...]:
-    """A few, evenly spread and each once."""
-    spread = [scenes[i * len(scenes) // FEW].caption for i in range(min(FEW, len(scenes)))]
-    return tuple(dict.fromkeys(spread))
+    """A few short ones, evenly spread and each once."""
+    short = [scene.caption for scene in scenes if len(scene.caption) <= SHORT]
+    return tuple(dict.fromkeys(short[i * len(short) // FEW] for i in range(min(FEW, len(short)))))

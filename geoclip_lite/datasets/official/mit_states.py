@@ -12,6 +12,7 @@ import csv
 from functools import partial
 from pathlib import Path
 
+from geoclip_lite import images
 from geoclip_lite.datasets.folder import draw, is_picture
 from geoclip_lite.datasets.official.reading import Faults, Missing, Reading, need
 from geoclip_lite.scenes import Scene, SceneObject
@@ -35,7 +36,11 @@ def read(folder: Path | str, missing: Missing = "refuse") -> Reading[Scene]:
     faults, scenes = Faults(missing), []
     for place in sorted(path for path in (folder / "images").iterdir() if path.is_dir()):
         adjective, _, noun = place.name.partition(" ")
-        files = sorted(filter(is_picture, place.iterdir()))
+        paths = sorted(path for path in place.iterdir() if not path.name.startswith("."))
+        files = [path for path in paths if is_picture(path)]
+        for path in paths:
+            if images.OTHERS.fullmatch(path.suffix.lower()):
+                faults.leave("pictures in formats that are not decoded", f"{place.name}/{path.name}")
         if adjective == ANY_STATE:
             faults.leave("folders of nouns in any state", place.name)
         elif not noun or not files:
