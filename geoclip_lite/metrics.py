@@ -60,7 +60,7 @@ def _checked_grades(ranking: Ranking, relevance: Grades) -> Grades:
     expected = (len(ranking.indices), ranking.gallery_size)
     if tuple(relevance.shape) != expected:
         raise ValueError(f"relevance must be queries x gallery, {expected}, got {tuple(relevance.shape)}")
-    relevance = relevance.to(ranking.indices.device)
+    relevance = relevance.detach().to(ranking.indices.device)
     relevance = relevance.byte() if relevance.dtype == torch.bool else relevance
     lowest, highest = relevance.aminmax()
     if not (lowest >= 0 and highest < torch.inf):
@@ -159,6 +159,8 @@ def ndcg_at(
     dcg = _expected_sum(gain_of(grades), head.scores, discounts)
     best = _best_grades(head, grades, relevance, k, ideal)
     ideal_dcg = (gain_of(best) * discounts).sum(1)
+    if not ideal_dcg.isfinite().all():
+        raise ValueError(f"relevance has grades up to {best.max():g}, too high for 2^grade: take linear gain")
     return torch.where(ideal_dcg > 0, dcg / ideal_dcg, 0.0)
 
 
@@ -358,6 +360,8 @@ def chance_interval(
     """
     if not 0 <= chance <= 1:
         raise ValueError(f"chance must be an expected value from 0 to 1, got {chance}")
+    if queries < 1:
+        raise ValueError(f"queries must be at least 1, got {queries}")
     sizes = np.bincount(_codes(groups, queries))
     draws = max(1, int(sizes.sum() ** 2 / (sizes**2).sum()))
     low, high = binom.ppf(_tails(confidence), draws, chance) / draws

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from geoclip_lite import relevance
 from geoclip_lite.encoders.tokenizer import TextWarning
 from geoclip_lite.inputs import check_frames, check_texts
-from geoclip_lite.retrieval import Gallery, Ranking, unit_rows
+from geoclip_lite.retrieval import Gallery, Ranking, shortlist, unit_rows
 from geoclip_lite.scenes import Scene
 
 Encode = Callable[[list[str]], Float[Tensor, "texts dim"]]
@@ -121,8 +121,8 @@ def orthogonal_to(direction: Direction, others: Float[Tensor, "others dim"]) -> 
     basis, strength, _ = torch.linalg.svd(unit_rows(others, "others").T, full_matrices=False)
     basis = basis[:, strength > TINY * strength[0]]
     left = direction - basis @ (basis.T @ direction)
-    if left.norm() < TINY * direction.norm():
-        raise ValueError("direction lies in the span of others: without them, nothing is left of it")
+    if not left.norm() > TINY * direction.norm():  # a direction of length 0 or NaN too
+        raise ValueError("direction is none, or lies in the span of others: without them, nothing is left")
     return F.normalize(left, dim=0)
 
 
@@ -188,9 +188,14 @@ def confusion(
     Args:
         middle: where the sides meet, a value of `gallery.vectors @ direction`; e.g. half way between the
             means of some images known to show one pole or the other.
+
+    Raises:
+        ValueError: k below 1 or above the size of the gallery; NaN or infinity anywhere.
     """
-    nearest = (queries @ gallery.vectors.T).topk(k).indices
-    return ((gallery.vectors @ direction)[nearest] < middle).double().mean(1)
+    past = gallery.vectors @ direction - middle
+    if not past.isfinite().all():
+        raise ValueError("direction and middle must be finite, got NaN or infinity")
+    return (past[shortlist(queries, gallery.vectors, k).indices] < 0).double().mean(1)
 
 
 def gated(

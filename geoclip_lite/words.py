@@ -17,6 +17,7 @@ import regex
 _LETTER = r"\p{L}\p{M}\p{N}"
 _MARK = rf"[^{_LETTER}\p{{So}}\s,]"
 PATTERNS = {
+    "marks": r"[©®™℠¦]",  # no signs for things, nor letters, though NFKC makes "tm" of one
     "invisible": r"(?!\u200b)\p{Default_Ignorable_Code_Point}",  # U+200B divides words, soft hyphens do not
     "listing": r"[\u060c\u3001]",  # the commas of Arabic and Chinese
     "loose": rf"(?<![{_LETTER}]){_MARK}+|{_MARK}+(?![{_LETTER}])|[\u200b\p{{Cc}}]",  # not within a word
@@ -28,8 +29,8 @@ _COMPILED = {name: regex.compile(pattern) for name, pattern in PATTERNS.items()}
 
 
 def composed(text: str) -> str:
-    """A text in Unicode's compatible composed form (NFKC), without what cannot be seen."""
-    return _COMPILED["invisible"].sub("", unicodedata.normalize("NFKC", text))
+    """A text in Unicode's compatible composed form (NFKC), without what cannot be seen and trade marks."""
+    return _COMPILED["invisible"].sub("", unicodedata.normalize("NFKC", _COMPILED["marks"].sub(" ", text)))
 
 
 def readable(text: str) -> str:

@@ -286,7 +286,7 @@ def test_reads_the_words_that_the_package_reads(asked):
         "❤\ufe0f",
         "’s",
         "'s",
-        "™",
+        *"™®©¦℠",
         "_",
     ]
     pieces += [

@@ -348,6 +348,24 @@ def test_a_chance_that_is_none_is_refused(chance):
         metrics.chance_interval(chance, 10)
 
 
+def test_luck_of_no_queries_is_refused():
+    with pytest.raises(ValueError, match="queries must be"):
+        metrics.chance_interval(0.5, 0)
+
+
+def test_grades_too_high_for_an_exponential_gain_are_no_silent_nan():
+    ranking, grades = Ranking.of_scores(torch.tensor([[2.0, 1.0]])), torch.tensor([[0, 1024]])
+    with pytest.raises(ValueError, match="relevance"):
+        metrics.ndcg_at(ranking, grades, 2)
+    assert metrics.ndcg_at(ranking, grades, 2, gain="linear").item() == pytest.approx(1 / np.log2(3))
+
+
+def test_grades_that_carry_gradients_are_read_as_grades():
+    ranking, grades = Ranking.of_scores(torch.tensor([[2.0, 1.0]])), torch.tensor([[0.0, 1.0]])
+    plain = metrics.evaluate(ranking, grades, ks=(1, 2))
+    pd.testing.assert_frame_equal(metrics.evaluate(ranking, grades.requires_grad_(), ks=(1, 2)), plain)
+
+
 # --- bad inputs -----------------------------------------------------------------------------------
 
 

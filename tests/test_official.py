@@ -248,6 +248,9 @@ def test_sugarcrepes_own_figure_counts_ties_as_wrong(tmp_path):
     assert found["items"].to_dict() == {"add_att": 3, "swap_obj": 3}
     with pytest.raises(ValueError, match="6 choices need as many of both, got 5 and 6"):
         sugarcrepe.accuracy(reading.scenes, right[1:], wrong)
+    for some, scores in ((reading.scenes, right * np.nan), ((), right[:0])):
+        with pytest.raises(ValueError, match="NaN"):
+            sugarcrepe.accuracy(some, scores, wrong[: len(scores)])
 
 
 def test_sugarcrepes_own_figure_resamples_pictures(tmp_path):

@@ -114,8 +114,9 @@ def test_orthogonal_directions_keep_nothing_of_the_others():
     fit = np.linalg.lstsq(others.numpy().T, direction.numpy(), rcond=None)[0]
     residual = direction.numpy() - others.numpy().T @ fit
     np.testing.assert_allclose(left, residual / np.linalg.norm(residual), atol=1e-5)
-    with pytest.raises(ValueError, match="lies in the span of others"):
-        steering.orthogonal_to(others[0] + others[1], others)
+    for none in (others[0] + others[1], direction * 0, direction * torch.nan):
+        with pytest.raises(ValueError, match="lies in the span of others"):
+            steering.orthogonal_to(none, others)
 
 
 def test_random_directions_are_of_length_one_and_of_their_seed():
@@ -187,6 +188,28 @@ def test_confusion_counts_pictures_of_the_source_side():
     np.testing.assert_allclose(found, by_hand)
     gated = steering.gated(0.3, found, threshold=0.5)
     assert gated.tolist() == pytest.approx([0.3 if c > 0.5 else 0.0 for c in by_hand])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"direction": torch.full((16,), torch.nan)}, "direction"),
+        ({"middle": float("nan")}, "middle"),
+        ({"queries": torch.full((2, 16), torch.nan)}, "queries"),
+        ({"k": 0}, "k must be"),
+        ({"k": 10}, "k must be"),
+    ],
+)
+def test_a_gate_that_cannot_be_computed_is_not_open(wrong, named):
+    right = {
+        "queries": unit(2),
+        "gallery": gallery_of(unit(9)),
+        "direction": unit(1)[0],
+        "middle": 0.0,
+        "k": 3,
+    }
+    with pytest.raises(ValueError, match=named):
+        steering.confusion(**right | wrong)
 
 
 # --- cases ----------------------------------------------------------------------------------------

@@ -738,6 +738,11 @@ def test_partial_is_pots_and_moves_that_much(mass):
         assert float(objective(*each, solution.plan(i))) == pytest.approx(log["partial_fgw_dist"], abs=1e-9)
 
 
+@pytest.mark.parametrize(("n", "m"), [(12, 15), (10, 6), (49, 3)])
+def test_all_mass_may_be_moved_whatever_its_sum_is_by_rounding(n, m):
+    assert_close(partial(random_problems([(n, m)]), 1.0, plans=True).plan(0).sum().item(), 1.0)
+
+
 def test_moving_all_mass_is_never_below_exact():
     problems = random_problems(SMALL * 3, seed=25)
     assert (partial(problems, 1.0).values >= solve(problems, solver="exact").values - 1e-9).all()
@@ -995,6 +1000,13 @@ def test_point_sets_say_what_is_wrong(sets, inner, message):
         ),
         ([torch.ones(1, 1)], [torch.full((1, 1), torch.inf)], [torch.zeros(1, 1)], "left must be finite"),
         ([torch.ones(1, 1).long()], [torch.zeros(1, 1)], [torch.zeros(1, 1)], "features must be floating"),
+        ([torch.ones(1, 1)], [torch.full((1, 1), 1e20)], [torch.zeros(1, 1)], "left must be finite"),
+        (
+            [torch.full((1, 1), 1e308, dtype=torch.float64)],
+            *[[torch.zeros(1, 1).double()]] * 2,
+            "features must be finite",
+        ),
+        ([torch.ones(1, 1)], [torch.zeros(1, 1).double()], [torch.zeros(1, 1)], "one dtype"),
     ],
 )
 def test_problems_say_what_is_wrong(features, left, right, message):

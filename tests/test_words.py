@@ -36,6 +36,7 @@ SAME = [  # as PLAIN
     "\ufeffa r\u00aded cu\u200dbe and a blue\u2060 sphere\ufe0f",
     "* a `red` cube and | a <blue> ~sphere~ *",
     "a red cube and a blue sphere \x00\x07",
+    "a red cube® and a blue sphere™ © ¦",
 ]
 WITHIN = ["a red-cube and a blue-sphere", "a red/cube and a blue_sphere", "a red cube's and a blue sphere’s"]
 WITHIN += ["a red—cube and a blue...sphere", "a red+cube and a blue\x00sphere"]
@@ -124,6 +125,15 @@ def test_what_means_something_is_an_unknown_word(encoder):
     with pytest.warns(TextWarning, match="never saw: ☕, 🟥"):
         ids = encoder.tokenizer(["red cube 🟥", "red cube☕\ufe0f"])
     assert ids[0].tolist() == ids[1].tolist() != encoder.tokenizer(["red cube"])[0].tolist()
+
+
+def test_as_many_words_are_read_as_there_is_room_for(encoder):
+    read, room = encoder.tokenizer, encoder.tokenizer.room
+    full = read(["red " * (room - 1) + "blue"])
+    assert full.shape[1] == read.context_length
+    assert (full == read.ids["blue"]).sum() == 1
+    with pytest.warns(TextWarning, match=f"1 of 1 texts cut to {room} words"):
+        assert torch.equal(read(["red " * (room - 1) + "blue cube"]), full)
 
 
 def test_warnings_of_unknown_words_are_capped(encoder):

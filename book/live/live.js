@@ -151,7 +151,8 @@
 
   /** words.readable: the text without the punctuation around its words. */
   function readable(text) {
-    const seen = text.normalize("NFKC").replace(every("invisible"), "").replace(every("listing"), ",");
+    const composed = text.replace(every("marks"), " ").normalize("NFKC").replace(every("invisible"), "");
+    const seen = composed.replace(every("listing"), ",");
     const spaced = seen.replace(every("loose"), " ").replace(/\s+/g, " ");
     return spaced.replace(every("commas"), ", ").replace(/^[ ,]+|[ ,]+$/g, "");
   }

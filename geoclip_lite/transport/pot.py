@@ -88,10 +88,11 @@ def partial(problems: Problems, mass: float, alpha: float = 0.5, plans: bool = F
     check_alpha(alpha)
     if not 0 < mass <= 1:
         raise ValueError(f"mass must be above 0 and at most 1, a share of all mass, got {mass}")
+    share = mass if mass < 1 else None  # None: all there is, which by rounding may be less than 1
 
     def one(costs: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
         plan, log = ot.gromov.partial_fused_gromov_wasserstein(
-            costs, left, right, m=mass, alpha=alpha, log=True, warn=False
+            costs, left, right, m=share, alpha=alpha, log=True, warn=False
         )
         return plan, log["partial_fgw_dist"]
 

@@ -42,7 +42,7 @@ class Squares:
         """Packs matrices of one dtype and device.
 
         Raises:
-            ValueError: for none, an empty or oblong one, NaN or infinity.
+            ValueError: for none, an empty or oblong one, NaN, or too large to square.
         """
         _not_empty(matrices, name)
         for number, matrix in enumerate(matrices):
@@ -238,7 +238,7 @@ class Problems:
         """From matrices M, C1 and C2 for each problem.
 
         Raises:
-            ValueError: for none, matrices whose shapes do not fit, NaN or infinity.
+            ValueError: for none, matrices whose shapes or dtypes do not fit, NaN, or too large to square.
         """
         _not_empty(features, "features")
         if not len(features) == len(left) == len(right):
@@ -251,6 +251,8 @@ class Problems:
                     f"a column per point of right, got shape {tuple(costs.shape)}"
                 )
             _finite(costs, "features", number)
+        if len(kinds := {matrix.dtype for matrix in (*features, *left, *right)}) > 1:
+            raise ValueError(f"features, left and right must be of one dtype, got {kinds}: use .double()")
         every = torch.arange(len(features), device=features[0].device)
         flat = torch.cat([costs.T.flatten() for costs in features])
         return cls(flat, Squares.of(left, "left"), Squares.of(right, "right"), every, every)
@@ -366,5 +368,7 @@ def _finite(matrix: Tensor, name: str, number: int) -> None:
         raise ValueError(
             f"{name} must be floating point, got {matrix.dtype} in number {number}: use .double()"
         )
-    if not matrix.isfinite().all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity in number {number}")
+    if not matrix.square().isfinite().all():  # the objective squares them
+        raise ValueError(
+            f"{name} must be finite, also when squared, got NaN, infinity or too much in number {number}"
+        )

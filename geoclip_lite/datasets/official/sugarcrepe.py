@@ -100,10 +100,12 @@ def accuracy(
         encoder that ties often is not at chance but below it: it tells nothing apart.
 
     Raises:
-        ValueError: not as many similarities as choices.
+        ValueError: no choices, not as many similarities, or NaN among them.
     """
     if not len(choices) == len(right) == len(wrong):
         raise ValueError(f"{len(choices)} choices need as many of both, got {len(right)} and {len(wrong)}")
+    if not len(choices) or np.isnan([*right, *wrong]).any():
+        raise ValueError("choices must not be empty, and neither right nor wrong may hold NaN: it would lose")
     items = pd.DataFrame({"subset": [c.subset for c in choices], "picture": [c.image_id for c in choices]})
     items["won"], items["tied"] = np.greater(right, wrong), np.equal(right, wrong)
     rows = {subset: _score(some) for subset, some in items.groupby("subset", sort=False)}
