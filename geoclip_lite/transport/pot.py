@@ -70,7 +70,7 @@ def _with_all_mass(plan: np.ndarray) -> np.ndarray:
     n, m = plan.shape
     plan = plan * np.minimum(1, 1 / (n * plan.sum(1, keepdims=True)))
     plan = plan * np.minimum(1, 1 / (m * plan.sum(0)))
-    rows, columns = 1 / n - plan.sum(1), 1 / m - plan.sum(0)
+    rows, columns = ((wanted - has).clip(0) for wanted, has in ((1 / n, plan.sum(1)), (1 / m, plan.sum(0))))
     return plan + np.outer(rows, columns) / rows.sum() if rows.sum() > ROUNDING else plan
 
 
