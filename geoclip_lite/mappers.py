@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from geoclip_lite.metrics import group_codes
 from geoclip_lite.retrieval import unit_rows
 
 Texts = Float[Tensor, "pairs dim"]
@@ -103,13 +104,12 @@ def _folds(groups: Sequence[Hashable], n: int, folds: int, seed: int) -> Int[Ten
             "groups must name the image of each pair, got None: "
             "without a split, a map is scored on pairs that it has seen"
         )
-    if len(groups) != n:
-        raise ValueError(f"groups must name the image of each of the {n} pairs, got {len(groups)}")
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    if not 2 <= folds <= len(numbers):
-        raise ValueError(f"folds must be 2 to {len(numbers)}, the number of groups, got {folds}")
-    fold_of_group = torch.from_numpy(np.random.default_rng(seed).permutation(len(numbers)) % folds)
-    return fold_of_group[torch.tensor([numbers[group] for group in groups])]
+    codes = group_codes(groups, n)
+    different = int(codes.max()) + 1
+    if not 2 <= folds <= different:
+        raise ValueError(f"folds must be 2 to {different}, the number of groups, got {folds}")
+    fold_of_group = np.random.default_rng(seed).permutation(different) % folds
+    return torch.from_numpy(fold_of_group[codes])
 
 
 # --- the ladder -----------------------------------------------------------------------------------
@@ -187,8 +187,13 @@ def contrastive(
         steps: of Adam.
         batch: pairs per step.
         temperature: of the softmax; CLIP trains down to 0.01.
+
+    Raises:
+        ValueError: pairs that do not fit, or a batch of none.
     """
     _check_pairs(texts, images)
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1 pair, got {batch}")
     if negatives is not None:
         _check_pairs(texts, negatives, "negatives")
     generator = torch.Generator().manual_seed(seed)

@@ -305,6 +305,8 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile bootstrap: the middle 95 % of the statistic over resampled queries (Efron, 1979).
 
+    One group alone says nothing about others: its interval is from -inf to inf.
+
     Args:
         groups: what each query is about. Whole groups are resampled (Davison and Hinkley, 1997, section 3.8).
 
@@ -329,7 +331,8 @@ def paired_bootstrap(
 
     Queries are resampled together with both methods' results, so what makes a query hard for both cancels.
     p = 2 min(P(mean* <= 0), P(mean* >= 0)) over resampled means, one added to either count: never 0, and
-    below 0.05 about where the 95 % interval leaves out 0. Ranks may be infinite: compare reciprocal ranks.
+    below 0.05 about where the 95 % interval leaves out 0. Of one group alone p is 1. Ranks may be infinite:
+    compare reciprocal ranks.
 
     Args:
         groups: as of `bootstrap_interval`.
@@ -341,7 +344,7 @@ def paired_bootstrap(
         raise ValueError("a and b must be finite: for ranks, compare reciprocal ranks")
     means = _resample(a - b, np.mean, groups, resamples, seed)
     smaller_side = min((means <= 0).sum(), (means >= 0).sum())
-    p = min(1.0, 2 * (1 + smaller_side) / (1 + resamples))
+    p = min(1.0, 2 * (1 + smaller_side) / (1 + len(means)))
     return Difference(float((a - b).mean()), *_middle(means, confidence), p=float(p))
 
 
@@ -362,7 +365,7 @@ def chance_interval(
         raise ValueError(f"chance must be an expected value from 0 to 1, got {chance}")
     if queries < 1:
         raise ValueError(f"queries must be at least 1, got {queries}")
-    sizes = np.bincount(_codes(groups, queries))
+    sizes = np.bincount(group_codes(groups, queries))
     draws = max(1, int(sizes.sum() ** 2 / (sizes**2).sum()))
     low, high = binom.ppf(_tails(confidence), draws, chance) / draws
     return Interval(float(chance), float(low), float(high))
@@ -373,8 +376,10 @@ def _resample(
 ) -> np.ndarray:
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
-    rows = _rows_drawn(_codes(groups, len(values)), resamples, seed)
-    return np.array([statistic(values[some]) for some in rows])
+    codes = group_codes(groups, len(values))
+    if codes.max() == 0:
+        return np.array([-np.inf, np.inf])
+    return np.array([statistic(values[some]) for some in _rows_drawn(codes, resamples, seed)])
 
 
 def _rows_drawn(codes: Int[np.ndarray, " queries"], resamples: int, seed: int) -> Iterator[np.ndarray]:
@@ -388,14 +393,24 @@ def _rows_drawn(codes: Int[np.ndarray, " queries"], resamples: int, seed: int) -
         yield order[np.repeat(starts[drawn], n) + within]
 
 
-def _codes(groups: Groups, queries: int) -> Int[np.ndarray, " queries"]:
-    """Groups by number, in the order in which they come."""
+def group_codes(groups: Groups, queries: int) -> Int[np.ndarray, " queries"]:
+    """Groups by number, in the order in which they come; without groups, every query is one.
+
+    Raises:
+        ValueError: not one for each query; None and NaN name nothing.
+    """
     if groups is None:
         return np.arange(queries)
-    array = np.asarray(groups)
-    codes = pd.factorize(array)[0] if array.shape == (queries,) else np.array([-1])
-    if codes.min() < 0:  # the code of None and NaN
-        raise ValueError(f"groups must have a name for each of {queries} queries, got {groups!r:.200}")
+    names = np.empty(len(groups), dtype=object)  # a tuple is one name, and NaN among strings stays NaN
+    names[:] = groups.tolist() if hasattr(groups, "tolist") else list(groups)
+    try:
+        codes = pd.factorize(names)[0]
+    except TypeError:  # a list has no hash
+        codes = np.array([-1])
+    if len(names) != queries or codes.min() < 0:  # the code of None and NaN
+        raise ValueError(
+            f"groups must name what each of {queries} queries is about, got {len(names)}: {groups!r:.100}"
+        )
     return codes
 
 

@@ -201,7 +201,9 @@ def confusion(
 def gated(
     strength: float, confused: Float[Tensor, " queries"], threshold: float
 ) -> Float[Tensor, " queries"]:
-    """The strength where a query is more confused than the threshold, 0 elsewhere."""
+    """The strength where a query is more confused than the threshold, 0 elsewhere; NaN is refused."""
+    if bool(confused.isnan().any()) or threshold != threshold:
+        raise ValueError("confused and threshold must hold no NaN: a gate would stay shut without a word")
     return strength * (confused > threshold).to(torch.float32)
 
 

@@ -159,12 +159,16 @@ def test_the_leak_is_real_and_the_split_closes_it():
 # --- bad input ------------------------------------------------------------------------------------
 
 
-def test_a_mapper_without_a_split_is_refused():
+def test_bad_pairs_groups_and_batches_are_refused():
     texts, images = random_pairs()
     with pytest.raises(ValueError, match="without a split"):
         cross_fit(mappers.ridge, texts, images, None)
     with pytest.raises(ValueError, match="got 79"):
         cross_fit(mappers.ridge, texts, images, range(79))
+    with pytest.raises(ValueError, match="groups"):
+        cross_fit(mappers.ridge, texts, images, [float("nan"), *range(79)])
+    with pytest.raises(ValueError, match="batch"):
+        mappers.contrastive(texts, images, batch=0)
     with pytest.raises(ValueError, match="folds must be 2 to 3"):
         cross_fit(mappers.ridge, texts, images, np.arange(80) % 3, folds=5)
     with pytest.raises(ValueError, match="one per pair"):

@@ -309,7 +309,24 @@ def test_a_difference_resamples_the_same_pictures_for_both():
     assert metrics.paired_bootstrap(a, a, groups=groups) == metrics.Difference(0, 0, 0, p=1)
 
 
-@pytest.mark.parametrize("groups", [["a"], ["a", None], ["a", "b", "c"], [["a", "b"]]])
+def test_one_group_says_nothing_about_others():
+    values, other = [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]
+    for one, groups in ((values, ["a.jpg"] * 3), (values[:1], None)):
+        found = metrics.bootstrap_interval(one, groups=groups)
+        assert (found.low, found.high) == (-np.inf, np.inf)
+        assert metrics.paired_bootstrap(one, other[: len(one)], groups=groups).p == 1
+
+
+def test_a_group_may_be_a_tuple():
+    values, names = [1.0, 0.0, 1.0, 1.0], [("a", 1), ("a", 2), ("a", 1), ("b", 1)]
+    assert metrics.bootstrap_interval(values, groups=names) == metrics.bootstrap_interval(
+        values, groups=[str(name) for name in names]
+    )
+
+
+@pytest.mark.parametrize(
+    "groups", [["a"], ["a", None], ["a", float("nan")], ["a", "b", "c"], [["a", "b"]], [["a"], ["b"]]]
+)
 def test_groups_that_do_not_fit_are_refused(groups):
     for attempt in (
         lambda: metrics.bootstrap_interval([1.0, 2.0], groups=groups),

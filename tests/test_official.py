@@ -413,6 +413,13 @@ def test_clevrs_names_may_hold_folders(tmp_path):
     assert found == {"deep/train/s_1.png": "cube", "deep/val/s_1.png": "sphere"}
 
 
+def test_a_point_in_a_clevr_name_begins_a_suffix_only_if_a_pictures_ends_so(tmp_path):
+    records = [record("scene_1.5"), record("scene_1.png", entry("sphere"))]
+    where = write_clevr(tmp_path, records, ["scene_1.5.png", "scene_1.png"])
+    found = {s.image_id: s.objects[0].noun for s in clevr.read(*where).scenes}
+    assert found == {"scene_1.5.png": "cube", "scene_1.png": "sphere"}
+
+
 def test_every_view_of_a_clevr_scene_is_a_scene_without_places(tmp_path):
     records = [full_record(0), full_record(1)]
     drawn = ["left/CLEVR_val_000000.png", "right/CLEVR_val_000000.png", "CLEVR_val_000001.png"]
@@ -694,13 +701,17 @@ def test_nac_reads_pairs_that_steering_can_use(tmp_path):
         line(confidence="high"),
         line(seed="seven"),
         line(image="gone.png"),
+        line(contrast="open"),
+        line(),
+        line(image="./0/open.png", attribute="closed", contrast="open"),
         "[" * 100_000,
     ],
 )
 def test_nac_names_lines_that_cannot_be_used(tmp_path, bad):
-    picture(tmp_path / "0/open.png")
+    for name in ("0/open.png", "1/open.png"):
+        picture(tmp_path / name)
     path = tmp_path / "nac.jsonl"
-    path.write_text(f"{line()}\n{bad}\n{line()}")
+    path.write_text(f"{line()}\n{bad}\n{line(image='1/open.png')}")
     with pytest.raises(ValueError, match=r"(damaged lines|lines without their picture): 1 \(line 2: "):
         nac.read(path)
     assert len(nac.read(path, missing="skip").scenes) == 2

@@ -188,6 +188,8 @@ def test_confusion_counts_pictures_of_the_source_side():
     np.testing.assert_allclose(found, by_hand)
     gated = steering.gated(0.3, found, threshold=0.5)
     assert gated.tolist() == pytest.approx([0.3 if c > 0.5 else 0.0 for c in by_hand])
+    with pytest.raises(ValueError, match="confused"):
+        steering.gated(0.3, torch.tensor([0.2, torch.nan]), threshold=0.5)
 
 
 @pytest.mark.parametrize(

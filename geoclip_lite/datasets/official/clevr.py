@@ -29,7 +29,7 @@ from geoclip_lite.datasets import folder
 from geoclip_lite.datasets.clevr_like import SLOTS, describe
 from geoclip_lite.datasets.official.json_stream import elements
 from geoclip_lite.datasets.official.reading import DAMAGE, Faults, Missing, Reading, listed, name, need, text
-from geoclip_lite.images import PictureError, opened
+from geoclip_lite.images import SUFFIXES, PictureError, opened
 from geoclip_lite.scenes import Relation, Scene, SceneObject
 
 FEATURES = "features"  # the HDF5 file's data set: uint8, pictures x 3 x height x width
@@ -72,7 +72,8 @@ def read(scenes: Path | str, images: Path | str, missing: Missing = "refuse") ->
 
 def _called(record: dict) -> str:
     """Of the picture, without its suffix, perhaps with folders: "val/CLEVR_val_000000"."""
-    return PurePosixPath(name(record, "image_filename")).with_suffix("").as_posix()
+    path = PurePosixPath(name(record, "image_filename"))
+    return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()
 
 
 def _scene(record: dict, image_id: str, size: Size | None, draw: partial) -> Scene:

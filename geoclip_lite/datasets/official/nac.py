@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from geoclip_lite.datasets.folder import draw
 from geoclip_lite.datasets.official.reading import DAMAGE, Faults, Missing, Reading, inside, name, text
@@ -49,24 +49,28 @@ def read(path: Path | str, missing: Missing = "refuse") -> Reading[Sample]:
         FileNotFoundError: there is no such file.
         ValueError: something is damaged or missing, and is refused.
     """
-    path, faults, samples = Path(path), Faults(missing), []
+    path, faults, samples = Path(path), Faults(missing), {}
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 sample = _sample(json.loads(line), path.parent) if line.strip() else None
+                if sample and sample.image_id in samples:
+                    raise ValueError(f"{sample.image_id} is there twice")
             except (*DAMAGE, RecursionError) as error:
                 faults.note("damaged lines", f"line {number}: {error!r}")
                 continue
             if sample and not (path.parent / sample.image_id).is_file():
                 faults.note("lines without their picture", f"line {number}: {sample.image_id}")
             elif sample:
-                samples.append(sample)
-    return faults.reading(samples)
+                samples[sample.image_id] = sample
+    return faults.reading(list(samples.values()))
 
 
 def _sample(record: dict, folder: Path) -> Sample:
-    image, noun = name(record, "image"), text(record, "noun")
+    image, noun = PurePosixPath(name(record, "image")).as_posix(), text(record, "noun")
     attribute, contrast = text(record, "attribute"), text(record, "contrast")
+    if attribute == contrast:
+        raise ValueError(f"contrast must differ from the attribute, got {contrast!r} twice")
     seed, confidence = record.get("seed"), record.get("confidence")
     if confidence is not None and not 0 <= confidence <= 1:
         raise ValueError(f"confidence must be from 0 to 1, got {confidence!r}")
