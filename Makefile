@@ -16,6 +16,8 @@ test: book ## the book, then all tests, two at a time (the browser tests need Ch
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: $(READY) ## open the notebooks in JupyterLab
+	@[ "$$(id -u)" != 0 ] || { echo "JupyterLab does not run as root: become another user. In a container that" \
+		"holds nothing else, you may run $(BIN)/jupyter lab --allow-root notebooks."; exit 1; }
 	@$(BIN)/jupyter lab notebooks
 
 links: book ## ask every link that leads out of the book whether it still does

@@ -1,31 +1,16 @@
-"""A conversation with a model behind an OpenAI-compatible interface.
-
-Endpoint    where the model answers
-complete    messages -> what the model says next; a server in trouble is tried again
-picture     a picture as a part of a message
-read_json   the JSON object that the model was asked for
-"""
+"""A conversation with a model behind an OpenAI-compatible interface; takes the extra `chat`."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-import urllib.error
-import urllib.request
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from http.client import HTTPException
-from io import BytesIO
-
-from PIL import Image
-
-from geoclip_lite.images import rgb
+from functools import partial
+from typing import Any
 
 MAX_REPLY = 1_000_000  # bytes; a caption or a verdict needs a thousandth of it
-PAUSES = (0.5, 2.0)  # seconds before the second and the third attempt
-
 Message = Mapping[str, object]  # {"role": "user", "content": a text, or a list of parts}
 
 
@@ -34,7 +19,7 @@ class LanguageModelError(Exception):
 
 
 class UnreachableError(LanguageModelError):
-    """No connection, no answer in time, or a server in trouble."""
+    """No connection, no answer in time, or a server in trouble, three times in a row."""
 
 
 class RefusedError(LanguageModelError):
@@ -47,13 +32,11 @@ class BadReplyError(LanguageModelError):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a language model answers.
+    """Where a language model answers; its key is never shown.
 
     Args:
         url: up to and including the version, e.g. "http://localhost:8000/v1".
-        model: as the server calls it.
-        key: sent as a bearer token; never shown.
-        timeout: seconds for one attempt.
+        timeout: seconds for a connection, for a sign of life, and for all of a reply.
     """
 
     url: str
@@ -62,91 +45,81 @@ class Endpoint:
     timeout: float = 30.0
 
     def __post_init__(self):
-        if not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"url must begin with http:// or https://, got {self.url!r}")
+        if not re.fullmatch(r"https?://(\[[\da-fA-F:.]+\](:\d+)?|[^\s/?#@\[\]]+)(/[^\s?#@]*)?", self.url):
+            raise ValueError("url must be like https://host:8000/v1, without a name, a password or a query")
+        if not re.fullmatch(r"[!-~]*", self.key):
+            raise ValueError("key must be ASCII without spaces and line breaks (what came is not shown)")
         if not self.timeout > 0:
             raise ValueError(f"timeout must be above 0 seconds, got {self.timeout}")
 
 
 def complete(messages: Sequence[Message], endpoint: Endpoint) -> str:
-    """What the model says next.
-
-    A server in trouble (429 and 5xx) and a lost connection are tried again twice; refusals are not.
+    """What the model says next. Trouble (429, 5xx) is met by two more attempts, a refusal by none.
 
     Raises:
-        UnreachableError, RefusedError: see there.
-        BadReplyError: what came is no chat completion, says nothing, or is longer than MAX_REPLY.
+        ImportError: `openai` is not installed.
+        LanguageModelError: one of the three above.
     """
+    try:
+        import openai
+    except ImportError:
+        raise ImportError("asking a language model takes the extra chat: pip install openai") from None
+    key, omitted = endpoint.key, dict.fromkeys(["OpenAI-Organization", "OpenAI-Project"], openai.omit)
+    headers = omitted | {"Authorization": f"Bearer {key}" if key else openai.omit}
+    hooks = {"response": [partial(_bound, seconds=endpoint.timeout)]}
+    http = openai.DefaultHttpxClient(follow_redirects=False, event_hooks=hooks)
+    about = {"base_url": endpoint.url, "timeout": endpoint.timeout, "http_client": http}
     body = {"model": endpoint.model, "messages": list(messages), "temperature": 0}
-    return _content(_posted(endpoint, body))
+    try:
+        with openai.OpenAI(api_key="-", **about) as client:
+            reply = client.chat.completions.create(**body, extra_headers=headers)
+            if content := reply.choices[0].message.content.strip():
+                return content
+            kind, problem = BadReplyError, "says nothing"
+    except openai.APIStatusError as error:
+        trouble = error.status_code in (408, 409, 429) or error.status_code >= 500
+        kind = UnreachableError if trouble else RefusedError
+        problem = f"answers {error.status_code}: {error.response.text}"
+    except openai.APIConnectionError as error:
+        kind, problem = UnreachableError, f"gave no answer within {endpoint.timeout:g} s: {error.__cause__}"
+    except BadReplyError as error:
+        kind, problem = BadReplyError, str(error)
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        kind, problem = BadReplyError, "sends no chat completion: is the url right?"
+    problem = problem.replace(key, "[key]") if key else problem  # a server may repeat it
+    raise kind(f"{endpoint.url} {problem[:400]}")
 
 
-def picture(image: Image.Image) -> dict[str, object]:
-    """A part of a message's content: the picture itself, without loss, as a data address."""
-    png = BytesIO()
-    rgb(image).save(png, "PNG")
-    address = f"data:image/png;base64,{b64encode(png.getvalue()).decode()}"
-    return {"type": "image_url", "image_url": {"url": address}}
+def _bound(response: Any, seconds: float) -> None:
+    """Reads a reply, which must not have more than MAX_REPLY bytes or take longer than some seconds."""
+    from httpx2 import ByteStream
+
+    body, end = bytearray(), time.monotonic() + seconds
+    for piece in response.stream:
+        body += piece
+        if len(body) > MAX_REPLY or time.monotonic() > end:
+            raise BadReplyError(
+                f"sent a reply of more than {MAX_REPLY:,} bytes or {seconds:g} s: give it a limit"
+            )
+    response.headers.pop("Content-Encoding", None)  # nothing grows by being unpacked
+    response.stream = ByteStream(bytes(body))
 
 
 def read_json(reply: str) -> dict[str, object]:
-    """The JSON object that a reply consists of; a fence around it is taken off.
+    """The one JSON object in a reply; thoughts before it, a fence, and words around it are passed over.
 
     Raises:
-        BadReplyError: the reply is anything else.
+        BadReplyError: there is none, or more than one.
     """
-    bare = re.sub(r"^\s*```(?:json)?\s*|\s*```\s*$", "", reply)
-    try:
-        said = json.loads(bare)
-    except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        raise BadReplyError(f"the model did not reply with the JSON it was asked for: {reply[:200]!r}")
-    return said
-
-
-# --- over the wire --------------------------------------------------------------------------------
-
-
-def _posted(endpoint: Endpoint, body: Mapping[str, object]) -> bytes:
-    """The server's reply, after up to three attempts."""
-    for pause in (*PAUSES, None):
+    text = re.split("<think>", re.split("</think>", reply, flags=re.I)[-1], flags=re.I)[0]
+    objects, at = [], text.find("{")
+    while at >= 0:
         try:
-            return _attempt(endpoint, body)
-        except UnreachableError:
-            if pause is None:
-                raise
-            time.sleep(pause)
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _attempt(endpoint: Endpoint, body: Mapping[str, object]) -> bytes:
-    headers = {"Content-Type": "application/json"}
-    if endpoint.key:
-        headers["Authorization"] = f"Bearer {endpoint.key}"
-    url = endpoint.url.rstrip("/") + "/chat/completions"
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=endpoint.timeout) as response:
-            reply = response.read(MAX_REPLY + 1)
-    except urllib.error.HTTPError as error:
-        said = error.read(300).decode(errors="replace")
-        if error.code == 429 or error.code >= 500:
-            raise UnreachableError(f"{url} is in trouble ({error.code}): {said}") from error
-        raise RefusedError(f"{url} refuses the request ({error.code}): {said}") from error
-    except (OSError, HTTPException, ValueError) as error:  # no connection, no answer in time, not HTTP
-        raise UnreachableError(f"{url} gave no answer within {endpoint.timeout:g} s: {error}") from error
-    if len(reply) > MAX_REPLY:
-        raise BadReplyError(f"{url} sent a reply longer than {MAX_REPLY:,} bytes: give the server a limit")
-    return reply
-
-
-def _content(reply: bytes) -> str:
-    """What the model said, out of the server's envelope."""
-    try:
-        content = json.loads(reply)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise BadReplyError(f"no chat completion came back, but {reply[:200]!r}") from error
-    if not isinstance(content, str) or not content.strip():
-        raise BadReplyError(f"the model said nothing, got {content!r}")
-    return content
+            value, end = json.JSONDecoder().raw_decode(text, at)
+            objects.append(value)
+        except (ValueError, RecursionError) as error:
+            end = at + 1 if isinstance(error, ValueError) else len(text)
+        at = text.find("{", end)
+    if len(objects) != 1:
+        raise BadReplyError(f"the model did not reply with the JSON it was asked for: {reply[:200]!r}")
+    return objects[0]

@@ -12,11 +12,12 @@ import argparse
 import re
 import sys
 from pathlib import Path
-
-import nbformat
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING
 
 from geoclip_lite.files import write_atomically
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 SOLUTION = re.compile(r"```\{solution-start\}.*?```\n(.*?)```\{solution-end\}\n```\n*", re.DOTALL)
 OPENS, CLOSES = "```{solution-start}", "```{solution-end}"
@@ -53,6 +54,8 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
     Raises:
         ValueError: a solution that begins and does not end, or ends and did not begin.
     """
+    import nbformat
+
     cells, inside = [], False
     for cell in notebook.cells:
         text = SOLUTION.sub("", cell.source) if cell.cell_type == "markdown" else cell.source
@@ -71,6 +74,8 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
 
 
 def _with(cell: NotebookNode, text: str) -> NotebookNode:
+    import nbformat
+
     return nbformat.from_dict({**cell, "source": text})
 
 
@@ -81,6 +86,8 @@ def write_sets(notebooks: Path, out: Path) -> list[Path]:
         FileNotFoundError: no chapter in the folder.
         ValueError: see `without_solutions`.
     """
+    import nbformat
+
     chapters = sorted(Path(notebooks).glob("[0-9][0-9]_*.ipynb"))
     if not chapters:
         raise FileNotFoundError(f"notebooks: there is no chapter in {notebooks}")

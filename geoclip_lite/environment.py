@@ -6,17 +6,16 @@ the book needs is missing or has another version than the one it was tested with
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import re
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-from PIL import Image
-
-from geoclip_lite.encoders import load_encoder, shipped
+from geoclip_lite import encoders
 
 PINS = Path(__file__).parents[1] / "requirements.txt"
 PIN = re.compile(r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==([^\s;]+)")
@@ -47,23 +46,30 @@ def differences(wanted: dict[str, str]) -> list[str]:
     ]
 
 
-def encoders() -> list[str]:
+def loading() -> list[str]:
     """Each encoder that comes with the package, and whether it loads."""
-    said = []
-    for name in sorted(shipped()):
+    from PIL import Image
+
+    lines = []
+    for name in sorted(encoders.shipped()):
         try:
-            load_encoder(name, device="cpu").encode_images([Image.new("RGB", (64, 64))])
-            said.append(f"{name}: loads")
+            encoders.load_encoder(name, device="cpu").encode_images([Image.new("RGB", (64, 64))])
+            lines.append(f"{name}: loads")
         except Exception as error:  # whatever it is, the report should have it
-            said.append(f"{name}: {type(error).__name__}")
-    return said
+            lines.append(f"{name}: {type(error).__name__}")
+    return lines
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the report."""
+    program = "python -m geoclip_lite.environment"
+    argparse.ArgumentParser(prog=program, description=__doc__.split("\n\n")[1]).parse_args(arguments)
+
+    import torch
+
     python_fits = PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]
     wrong = differences(pins(PINS.read_text())) if PINS.is_file() else []
-    loads = encoders()
+    loads = loading()
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     about = {
         "geoclip-lite": installed("geoclip-lite"),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 def sha256(path: Path) -> str:
     """The file's checksum, in hexadecimal."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -3,9 +3,8 @@
     reply = ask("Which of these would suit a child?", answer, Endpoint("http://localhost:8000/v1", "a-model"))
     reply.text, reply.cited        # what it says, and the pictures that this rests on
 
-The model sees no pictures. For every result it gets what was matched where and how well, and is told to name
-the results that its answer rests on. What it names is checked: an answer that rests on pictures that were not
-found is refused.
+The model sees no pictures. For every result it gets what was matched where and how well, and is to name the
+results that its answer rests on; an answer that rests on others is refused.
 """
 
 from __future__ import annotations
@@ -14,26 +13,19 @@ import json
 import time
 from dataclasses import dataclass
 
-from geoclip_lite import chat
-from geoclip_lite.answers import Answer, Result, place
+from geoclip_lite.answers import Answer, place
 from geoclip_lite.chat import (
     BadReplyError,
     Endpoint,
     LanguageModelError,
     RefusedError,
     UnreachableError,
+    complete,
+    read_json,
 )
 
-__all__ = [
-    "BadReplyError",
-    "Endpoint",
-    "LanguageModelError",
-    "RefusedError",
-    "Reply",
-    "UnreachableError",
-    "ask",
-    "evidence",
-]
+__all__ = ["BadReplyError", "Endpoint", "LanguageModelError", "RefusedError", "UnreachableError"]
+__all__ += ["Reply", "ask", "evidence"]
 
 MAX_QUESTION = 2000  # characters
 ROLE = """You answer questions about pictures that a search has found. You do not see the pictures. For each
@@ -45,7 +37,7 @@ and say so if it is too weak. Reply with JSON:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model said.
+    """What the model answers.
 
     Args:
         cited: ids of the results that it rests on.
@@ -58,22 +50,16 @@ class Reply:
 
 
 def evidence(answer: Answer, most: int = 10) -> str:
-    """What a model is told of the results, as JSON."""
-    results = [_told(number, result) for number, result in enumerate(answer.results[:most], start=1)]
-    told = {"query": answer.query, "phrases": answer.phrases, "results": results}
-    return json.dumps(told, ensure_ascii=False, indent=1)
-
-
-def _told(number: int, result: Result) -> dict[str, object]:
-    matches = [
-        {"phrase": m.phrase, "cosine": round(m.cosine, 2), "place": place(m.box)} for m in result.matches
-    ]
-    return {
-        "result": number,
-        "score": round(result.score, 3),
-        "matches": matches,
-        "about": dict(result.fields),
-    }
+    """What a model is shown of the results, as JSON."""
+    results = []
+    for number, result in enumerate(answer.results[:most], start=1):
+        about = {"result": number, "score": round(result.score, 3)}
+        matches = [
+            {"phrase": m.phrase, "cosine": round(m.cosine, 2), "place": place(m.box)} for m in result.matches
+        ]
+        results.append(about | {"matches": matches, "about": dict(result.fields)})
+    shown = {"query": answer.query, "phrases": answer.phrases, "results": results}
+    return json.dumps(shown, ensure_ascii=False, indent=1)
 
 
 def ask(question: str, answer: Answer, endpoint: Endpoint, most: int = 10) -> Reply:
@@ -90,22 +76,15 @@ def ask(question: str, answer: Answer, endpoint: Endpoint, most: int = 10) -> Re
         raise ValueError(f"question must have 1 to {MAX_QUESTION:,} characters, got {len(question):,}")
     if not answer.results:
         raise ValueError("answer must hold results to ask about, the search found none")
-    said = f"{evidence(answer, most)}\n\nquestion: {question}"
-    messages = [{"role": "system", "content": ROLE}, {"role": "user", "content": said}]
-    started = time.perf_counter()
-    text, numbers = _parsed(chat.complete(messages, endpoint))
-    shown = answer.results[:most]
+    asked = f"{evidence(answer, most)}\n\nquestion: {question}"
+    messages = [{"role": "system", "content": ROLE}, {"role": "user", "content": asked}]
+    started, shown = time.perf_counter(), answer.results[:most]
+    reply = read_json(complete(messages, endpoint))
+    text, numbers = reply.get("answer"), reply.get("results")
+    is_list = isinstance(numbers, list) and all(type(n) is int for n in numbers)
+    if not isinstance(text, str) or not text.strip() or not is_list:
+        raise BadReplyError(f"answer must be text and results a list of numbers, got {str(reply)[:200]}")
     if wrong := [n for n in numbers if not 1 <= n <= len(shown)]:
         raise BadReplyError(f"the model rests its answer on result {wrong[0]}, it was shown {len(shown)}")
     cited = tuple(shown[n - 1].id for n in dict.fromkeys(numbers))
-    return Reply(text, cited, time.perf_counter() - started)
-
-
-def _parsed(reply: str) -> tuple[str, list[int]]:
-    """The answer and the numbers of its results."""
-    said = chat.read_json(reply)
-    text, numbers = said.get("answer"), said.get("results")
-    right = isinstance(numbers, list) and all(type(n) is int for n in numbers)
-    if not isinstance(text, str) or not text.strip() or not right:
-        raise BadReplyError(f"answer must be text and results a list of numbers, got {reply[:200]!r}")
-    return text.strip(), numbers
+    return Reply(text.strip(), cited, time.perf_counter() - started)

@@ -20,7 +20,7 @@ from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.mini import load_mini
 from geoclip_lite.results import Row, Study
 from geoclip_lite.scorecard.benchmark import Benchmark
-from geoclip_lite.scorecard.printed import paper_data
+from geoclip_lite.scorecard.paper import paper_data
 from geoclip_lite.scorecard.rows import METHODS, measured
 from geoclip_lite.scorecard.shop import Shop
 

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -29,12 +28,14 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.seen.append((self.path, dict(self.headers), body))
+        self.server.seen.append((self.path, self.headers, body))
         replies = self.server.replies
-        code, content = replies.pop(0) if len(replies) > 1 else replies[0]
-        time.sleep(self.server.delay)
+        code, content, *headers = replies.pop(0) if len(replies) > 1 else replies[0]
+        threading.Event().wait(self.server.delay)
         self.send_response(code)
         self.send_header("Content-Length", str(len(content)))
+        for name, value in headers:
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content[: len(content) // 2] if self.server.cut else content)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import pytest
 import torch
 from built_book import PAGES
 
-from geoclip_lite import chat
+# Clients of the service, and the service in a process of its own, are shared with the scripts of results/.
+sys.path.append(str(Path(__file__).parents[1] / "results"))
 
 # Helpers that assert: before a test file imports them, so that a failure shows what was compared.
 pytest.register_assert_rewrite("index_contract", "index_on_server", "near_ties", "service_on_server")
@@ -88,8 +91,10 @@ def one_thread():
 
 @pytest.fixture
 def no_pauses(monkeypatch):
-    """A server in trouble is tried again at once."""
-    monkeypatch.setattr(chat, "PAUSES", (0.0, 0.0))
+    """A server in trouble is tried again at once; the pauses that there would have been."""
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    return pauses
 
 
 @pytest.fixture

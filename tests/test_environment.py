@@ -23,7 +23,7 @@ def test_what_differs_is_named_with_both_versions():
 
 
 def test_the_report_names_versions_and_encoders_and_nobody(capsys):
-    assert environment.main() in (0, 1)
+    assert environment.main([]) in (0, 1)
     said = capsys.readouterr().out
     assert all(f"{name}: loads" in said for name in shipped())
     assert "torch" in said
@@ -35,13 +35,13 @@ def test_an_encoder_that_does_not_load_is_an_error(monkeypatch, capsys):
     def damaged(name, device):
         raise WeightsError("damaged")
 
-    monkeypatch.setattr(environment, "load_encoder", damaged)
-    assert environment.main() == 1
+    monkeypatch.setattr(environment.encoders, "load_encoder", damaged)
+    assert environment.main([]) == 1
     assert "mini-pairs: WeightsError" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("version", [(3, 10), (3, 14)])
 def test_another_python_is_said(monkeypatch, capsys, version):
     monkeypatch.setattr(environment.sys, "version_info", (*version, 0))
-    assert environment.main() == 1
+    assert environment.main([]) == 1
     assert "tested with 3.11 to 3.13" in capsys.readouterr().out

@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import subprocess
+import sys
 import time
 import warnings
 from dataclasses import dataclass, field, replace
@@ -18,7 +20,7 @@ from PIL import Image
 from sklearn.metrics import cohen_kappa_score
 
 from geoclip_lite import judge, metrics, relevance
-from geoclip_lite.chat import BadReplyError, Endpoint, RefusedError, UnreachableError
+from geoclip_lite.chat import BadReplyError, RefusedError, UnreachableError
 from geoclip_lite.datasets import clevr_like, shapes
 from geoclip_lite.judge import (
     Budget,
@@ -30,7 +32,7 @@ from geoclip_lite.judge import (
     ModelJudge,
     NoisyJudge,
     SymbolicJudge,
-    cache,
+    calls,
     questions,
 )
 from geoclip_lite.retrieval import Ranking
@@ -145,28 +147,19 @@ def test_a_no_scores_nothing_however_sure_it_is():
         assert questions.read(said, RED_CIRCLE).score == confidence * applies
 
 
+GRADES = ["5", "-1", "2.5", '"3"', "true", '3, "sure": true', '3} {"reason": "r", "grade": 4']
+APPLIES = ["1.1", "NaN", "true", '"high"']
+
+
 @pytest.mark.parametrize(
     ("asked", "reply"),
     [
-        (QUERY, "Grade: 3"),
-        (QUERY, "[3]"),
-        (QUERY, '{"grade": 3}'),
-        (QUERY, '{"reason": "r", "grade": 3, "sure": true}'),
-        (QUERY, '{"reason": "r", "grade": 5}'),
-        (QUERY, '{"reason": "r", "grade": -1}'),
-        (QUERY, '{"reason": "r", "grade": 2.5}'),
-        (QUERY, '{"reason": "r", "grade": "3"}'),
-        (QUERY, '{"reason": "r", "grade": true}'),
-        (QUERY, '{"reason": null, "grade": 3}'),
-        (QUERY, '{"reason": "r", "grade": 3} {"reason": "r", "grade": 4}'),
+        *((QUERY, f'{{"reason": "r", "grade": {grade}}}') for grade in GRADES),
+        *((QUERY, reply) for reply in ("Grade: 3", "[3]", '{"grade": 3}', '{"reason": null, "grade": 3}')),
         (QUERY, '{"reason": "r", "applies": true, "confidence": 1}'),
         (RED_CIRCLE, GOOD),
-        (RED_CIRCLE, '{"reason": "r", "applies": "yes", "confidence": 1}'),
-        (RED_CIRCLE, '{"reason": "r", "applies": 1, "confidence": 1}'),
-        (RED_CIRCLE, '{"reason": "r", "applies": true, "confidence": 1.1}'),
-        (RED_CIRCLE, '{"reason": "r", "applies": true, "confidence": NaN}'),
-        (RED_CIRCLE, '{"reason": "r", "applies": true, "confidence": true}'),
-        (RED_CIRCLE, '{"reason": "r", "applies": true, "confidence": "high"}'),
+        *((RED_CIRCLE, f'{{"reason": "r", "applies": {word}, "confidence": 1}}') for word in ('"yes"', "1")),
+        *((RED_CIRCLE, f'{{"reason": "r", "applies": true, "confidence": {value}}}') for value in APPLIES),
     ],
 )
 def test_anything_else_is_refused(asked, reply):
@@ -446,9 +439,7 @@ class Slow:
 
 def test_several_questions_at_a_time_come_back_in_order(tmp_path):
     items = [renamed(QUERY, f"picture {red}", colour=(red, 0, 0)) for red in range(12)]
-    started = time.perf_counter()
     told = ModelJudge(Slow(), folder=tmp_path, workers=6)([(QUERY, item) for item in items])
-    assert time.perf_counter() - started < sum(0.3 - red / 50 for red in range(12))
     assert [j.score for j in told] == [red % 5 for red in range(12)]
 
 
@@ -479,7 +470,7 @@ def test_after_two_bad_replies_a_question_stays_open(scripted):
 
 def test_a_model_that_says_nothing_is_not_told_what_was_wrong(serve, tmp_path):
     server, endpoint = serve(completion(""), completion(GOOD))
-    with pytest.warns(JudgeWarning, match="said nothing"):
+    with pytest.warns(JudgeWarning, match="says nothing"):
         told = ModelJudge(EndpointModel(endpoint), folder=tmp_path)(QUESTIONS[:2])
     assert told == [None, Judgement(3, "so it is")]
     assert len(server.seen) == 2
@@ -496,21 +487,6 @@ def test_a_refusal_ends_the_run(serve, tmp_path):
     with pytest.raises(RefusedError, match="no such model"):
         ModelJudge(EndpointModel(endpoint), folder=tmp_path)(QUESTIONS)
     assert len(server.seen) < len(QUESTIONS)
-
-
-# --- slowly, and not at all -----------------------------------------------------------------------
-
-
-def test_a_slow_server_is_given_up(serve, tmp_path):
-    _, endpoint = serve(completion(GOOD), delay=1.0, timeout=0.1)
-    with pytest.raises(UnreachableError, match=r"within 0\.1 s"):
-        ModelJudge(EndpointModel(endpoint), folder=tmp_path)(QUESTIONS[:1])
-
-
-def test_nobody_there(tmp_path):
-    asker = ModelJudge(EndpointModel(Endpoint("http://127.0.0.1:9/v1", "m", timeout=1)), folder=tmp_path)
-    with pytest.raises(UnreachableError, match="gave no answer"):
-        asker(QUESTIONS)
 
 
 @pytest.mark.parametrize("error", [UnreachableError("down"), KeyboardInterrupt()])
@@ -562,6 +538,7 @@ DAMAGE = {
     "no object": lambda kept: b"[1]",
     "no reply": lambda kept: json.dumps({"reply": None, "checksum": None}).encode(),
     "no text": lambda kept: b"\xff\xfe",
+    "another's": None,
 }
 
 
@@ -569,29 +546,13 @@ DAMAGE = {
 def test_a_damaged_reply_is_noticed_and_asked_anew(scripted, damage):
     asker = scripted(GOOD)
     asker(QUESTIONS[:2])
-    victim = files_of(asker)[0]
+    victim, other = files_of(asker)
     content = victim.read_bytes()
-    assert damage(content) != content
-    victim.write_bytes(damage(content))
+    victim.write_bytes(damage(content) if damage else other.read_bytes())
+    assert victim.read_bytes() != content
     with pytest.warns(JudgeWarning, match=rf"{victim.name} is damaged"):
         assert [j.score for j in asker(QUESTIONS[:2])] == [3, 3]
     assert victim.read_bytes() == content
-
-
-def test_a_reply_under_another_s_name_is_damage(scripted):
-    asker = scripted(GOOD, '{"reason": "r", "grade": 0}')
-    asker(QUESTIONS[:2])
-    one, other = files_of(asker)
-    one.write_bytes(other.read_bytes())
-    with pytest.warns(JudgeWarning, match="is damaged"):
-        assert asker.cost(QUESTIONS[:2]).calls == 1
-
-
-def test_replies_can_be_read_by_people(scripted):
-    asker = scripted(GOOD)
-    asker(QUESTIONS[:1])
-    kept = json.loads(files_of(asker)[0].read_text())
-    assert (kept["model"], kept["prompt"], kept["reply"]) == ("scripted", questions.prompt(QUERY), GOOD)
 
 
 def test_a_reply_that_is_no_longer_valid_is_asked_anew(scripted, monkeypatch):
@@ -601,16 +562,31 @@ def test_a_reply_that_is_no_longer_valid_is_asked_anew(scripted, monkeypatch):
     assert asker.cost(QUESTIONS[:1]).calls == 1
 
 
-def test_a_folder_that_cannot_be_written_to_is_an_error(scripted, tmp_path):
-    (tmp_path / "replies").write_text("a file")
-    with pytest.raises(OSError, match="replies"):
-        scripted(GOOD)(QUESTIONS[:1])
-
-
-def test_replies_are_kept_in_the_package_s_own_cache(monkeypatch, tmp_path):
+def test_replies_are_kept_in_the_package_s_own_cache_for_people_to_read(monkeypatch, tmp_path):
     monkeypatch.setenv("GEOCLIP_CACHE", str(tmp_path))
     ModelJudge(Scripted([GOOD]))(QUESTIONS[:1])
-    assert len(list((tmp_path / "judgements").rglob("*.json"))) == 1
+    [path] = (tmp_path / "judgements").rglob("*.json")
+    kept = json.loads(path.read_text())
+    assert (kept["model"], kept["prompt"], kept["reply"]) == ("scripted", questions.prompt(QUERY), GOOD)
+    monkeypatch.setenv("GEOCLIP_CACHE", str(path))
+    with pytest.raises(OSError, match="judgements"):
+        ModelJudge(Scripted([GOOD]))(QUESTIONS[:1])
+
+
+ASK = """
+import sys
+from geoclip_lite.judge.calls import Entry
+for n in range(200):
+    entry = Entry("m", f"question {n}", "picture")
+    entry.save(sys.argv[1], f"reply {n}")
+    assert entry.load(sys.argv[1]) == f"reply {n}"
+"""
+
+
+def test_two_processes_may_keep_the_same_replies(tmp_path):
+    command = [sys.executable, "-W", "error", "-c", ASK, str(tmp_path)]
+    assert [process.wait() for process in [subprocess.Popen(command) for _ in range(2)]] == [0, 0]
+    assert len([*tmp_path.rglob("*")]) - len([*tmp_path.iterdir()]) == 200
 
 
 # --- what it costs --------------------------------------------------------------------------------
@@ -631,7 +607,7 @@ def test_the_cost_is_known_before_anything_is_asked(scripted):
 @pytest.mark.parametrize("budget", [Budget(calls=4), Budget(price=0.001, read=10.0)])
 def test_beyond_the_budget_nothing_is_asked_unless_it_is_confirmed(scripted, budget):
     asker = scripted(GOOD, budget=budget)
-    with pytest.raises(BudgetError, match=r"would take 5 calls .*To confirm it, pass a Budget"):
+    with pytest.raises(BudgetError, match=r"would take 5 calls .*Budget\(calls=5"):
         asker(QUESTIONS)
     assert asker.model.turns == []
     confirmed = scripted(GOOD, budget=Budget(calls=5, price=1, read=budget.read))
@@ -639,19 +615,16 @@ def test_beyond_the_budget_nothing_is_asked_unless_it_is_confirmed(scripted, bud
     assert len(asker(QUESTIONS)) == 5, "what is known costs nothing"
 
 
-@pytest.mark.parametrize("name", ["calls", "price", "read", "written"])
 @pytest.mark.parametrize("value", [-1, float("nan")])
-def test_a_budget_that_cannot_be_is_refused(name, value):
-    with pytest.raises(ValueError, match=f"{name} must be 0 or more"):
-        Budget(**{name: value})
-
-
-@pytest.mark.parametrize("about", [{"size": 0}, {"workers": 0}])
-def test_a_judge_that_cannot_be_is_refused(scripted, about):
-    with pytest.raises(ValueError, match="size and workers must be at least 1"):
-        scripted(GOOD, **about)
+def test_a_budget_or_a_judge_that_cannot_be_is_refused(scripted, value):
+    for name in ("calls", "price", "read", "written"):
+        with pytest.raises(ValueError, match=f"{name} must be 0 or more"):
+            Budget(**{name: value})
+    for about in ({"size": 0}, {"workers": 0}):
+        with pytest.raises(ValueError, match="size and workers must be at least 1"):
+            scripted(GOOD, **about)
 
 
 def test_entries_differ_where_their_parts_do():
-    entries = [cache.Entry(*parts) for parts in (("a", "b", "c"), ("ab", "", "c"), ("a", "bc", ""))]
-    assert len({entry.key for entry in entries}) == 3
+    entries = [calls.Entry(*parts) for parts in (("a", "b", "c"), ("ab", "", "c"), ("a", "bc", ""))]
+    assert len({entry.path("x") for entry in entries}) == 3

@@ -31,7 +31,7 @@ from geoclip_lite.scorecard import (
 )
 from geoclip_lite.scorecard.__main__ import main
 from geoclip_lite.scorecard.page import directions
-from geoclip_lite.scorecard.printed import tables
+from geoclip_lite.scorecard.paper import tables
 from geoclip_lite.scorecard.rows import METHODS, by_chance, figures, measured
 from geoclip_lite.scorecard.running import sets_for
 from geoclip_lite.scorecard.sets import read_set

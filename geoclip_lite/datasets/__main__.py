@@ -1,7 +1,7 @@
 """Data sets: `python -m geoclip_lite.datasets list` says which, `get NAME` downloads one.
 
-The exit status is 0 if all is there, 1 if something could not be had, and 2 for a wrong command or a licence
-that was not accepted.
+The exit status is 0 if all is there, 1 if something could not be had, 2 for a wrong command or a licence that
+was not accepted, and 130 if it was stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from geoclip_lite.datasets.archives import ArchiveError
 from geoclip_lite.datasets.catalogue import SOURCES, File, Source
-from geoclip_lite.datasets.downloads import SUMS, DownloadError, Got, get
+from geoclip_lite.datasets.downloads import DownloadError, get
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not chosen.accept_licence:
         print("\nNothing was downloaded. If you agree to the licence, add --accept-licence.", file=sys.stderr)
         return 2
-    return download(source, [f for f in source.files if f.name in (chosen.only or names)], chosen.folder)
+    try:
+        return download(source, [f for f in source.files if f.name in (chosen.only or names)], chosen.folder)
+    except KeyboardInterrupt:
+        print("\nStopped. What has come is kept: the same command goes on from there.", file=sys.stderr)
+        return 130
 
 
 def describe(source: Source) -> str:
@@ -57,40 +63,52 @@ def _size(file: File) -> str:
     return size + ("" if file.sha256 else ", no published checksum")
 
 
-class _Bar(tqdm):
-    """Shows what `downloads` reports."""
-
-    def report(self, done: int, total: int | None) -> None:
-        self.total = total
-        self.update(done - self.n)
-
-
 def download(source: Source, files: Sequence[File], folder: Path) -> int:
-    """All of the files, one after the other; one that fails does not keep the others away."""
-    here, failed = folder / source.name, False
+    """All of the files, one after the other; one that fails keeps away only what is on the same server."""
+    here, failed, unreachable = folder / source.name, False, set()
     for file in files:
+        server = urlsplit(file.address).netloc
+        if server in unreachable and not (here / file.name).exists():
+            print(f"{file.name}: not tried, since {server} is out of reach.", file=sys.stderr)
+            continue
         try:
-            with _Bar(unit="B", unit_scale=True, desc=file.name, leave=False) as bar:
-                got = get(source, file, here, bar.report)
-        except DownloadError as error:
-            print(f"{file.name}: {error}.", file=sys.stderr)
+            print(outcome(file, here))
+        except (DownloadError, ArchiveError, OSError) as error:
             failed = True
-        else:
-            print(outcome(file, got))
+            if isinstance(error, ConnectionError):
+                unreachable.add(server)
+            advice = f"put it at {here / file.name} and run this again: it will be checked and unpacked there"
+            print(
+                f"{file.name}: {error}.\nOr get it elsewhere (see {source.home}), {advice}.", file=sys.stderr
+            )
     if not failed:
         module = source.read.split(".")[0]
         print(f"\nfrom geoclip_lite.datasets.official import {module}\n{source.read.format(here=here)}")
     return int(failed)
 
 
-def outcome(file: File, got: Got) -> str:
-    """What became of a file."""
-    state = "downloaded" if got.is_new else "already there"
-    noted = f"the sha256 that {got.path.with_name(SUMS)} has from the first copy, {got.digest}"
-    checksum = "its publisher's sha256" if file.sha256 else noted
-    again = f" and unpacked before (to unpack it again, remove .{file.name}.unpacked beside it)"
-    unpacked = f", {got.unpacked:,} files unpacked" if got.unpacked else again * file.is_archive
-    return f"{got.path}: {state}{unpacked}, with {checksum}"
+def outcome(file: File, here: Path) -> str:
+    """Has a file in a folder, with a bar to show how far it is; says what became of it.
+
+    Raises:
+        DownloadError, ArchiveError, OSError: see `downloads.get`.
+    """
+    state = "already there" if (here / file.name).exists() else "downloaded"
+    with _Bar(unit="B", unit_scale=True, desc=file.name, leave=False) as bar:
+        digest, unpacked = get(file, here, bar.report)
+    if file.is_archive:
+        again = f"unpacked before (to unpack it again, remove {file.name}.sha256 beside it)"
+        state = f"{state}, {unpacked:,} files unpacked" if unpacked else again
+    origin = "its publisher's" if file.sha256 else f"the one of the first copy, in {file.name}.sha256"
+    return f"{here / file.name}: {state}, with the sha256 {digest}, {origin}"
+
+
+class _Bar(tqdm):
+    """Shows what `downloads` reports."""
+
+    def report(self, done: int, total: int) -> None:
+        self.total = total
+        self.update(done - self.n)
 
 
 if __name__ == "__main__":

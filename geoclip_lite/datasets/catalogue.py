@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-
 
 @dataclass(frozen=True)
 class File:
@@ -31,7 +29,7 @@ class File:
 
     @property
     def is_archive(self) -> bool:
-        return self.name.endswith(ARCHIVES)
+        return self.name.endswith(".zip")
 
 
 @dataclass(frozen=True)

@@ -1,327 +1,159 @@
-"""Downloads that can be trusted: they resume, are checked, and leave a file whole or not there at all.
+"""Downloads that resume, are checked, and leave a file whole or not there at all.
 
-`get` fetches a file of a data set and unpacks it if it is an archive. What has come is kept beside the file
-as `NAME.part`, and the next call goes on from there, after a kill too. A file takes its own name once its
-length and its sha256 are right. Where the catalogue knows no checksum, the first copy's is noted in
-`sha256sums.txt` (in the format of `sha256sum -c`), and later copies are held against it.
-
-A redirect may lead to another host, as those of large files do, but not from https to http, not to another
-scheme, and not over more than five stations. It is the checksum that vouches for what comes from there.
+What has come is kept beside the file, ending in `.part`, and the next call goes on from there, after a kill
+too. A file takes its own name once its length, its sha256 and its archive are right. The sha256 is noted in
+`NAME.sha256` (for `sha256sum -c`); where the catalogue has none, later copies must have that of the first.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import http.client
-import json
-import os
+import re
 import shutil
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from hashlib import md5
 from pathlib import Path
-from urllib.parse import urlsplit
+
+import requests
+from filelock import FileLock
+from urllib3.exceptions import HTTPError
 
 from geoclip_lite.datasets.archives import SPARE, ArchiveError, unpack
-from geoclip_lite.datasets.catalogue import File, Source
-from geoclip_lite.files import write_atomically
+from geoclip_lite.datasets.catalogue import File
+from geoclip_lite.files import sha256, write_atomically
 
-SUMS = "sha256sums.txt"
 PIECE = 2**20  # bytes at once
-STALLED = 30  # seconds without a byte
-PATIENCE = 5  # failures in a row that bring no byte
-PAUSE = 1.0  # seconds before another try, doubled with every such failure
-OTHER = "it is damaged, or another release"
-
-Report = Callable[[int, int | None], None]  # bytes that are safe, of how many
+WAIT = 5, 30  # seconds without a connection, or without a byte
+ATTEMPTS = 5  # connections in a row that bring nothing new
+PAUSE = 1.0  # seconds before another one, doubled each time
+BROKEN = (requests.ConnectionError, requests.Timeout, HTTPError, ConnectionError)
+Report = Callable[[int, int], None]  # bytes that a kill would not lose, of how many
 
 
 class DownloadError(Exception):
     """A file that cannot be had, or that is not what it should be."""
 
 
-class _Interrupted(Exception):
-    """A connection that broke; another try may help."""
-
-
-@dataclass(frozen=True)
-class Got:
-    """A file that is there.
-
-    Args:
-        digest: its sha256.
-        is_new: it has been downloaded just now.
-        unpacked: files that came out of it just now.
-    """
-
-    path: Path
-    digest: str
-    is_new: bool = False
-    unpacked: int = 0
-
-
-# --- a data set -----------------------------------------------------------------------------------
-
-
-def get(source: Source, file: File, folder: Path, report: Report = lambda done, total: None) -> Got:
-    """A file of a data set, downloaded if need be, checked, and unpacked if it is an archive.
+def get(file: File, folder: Path, report: Report = lambda done, total: None) -> tuple[str, int]:
+    """Downloads a file if need be, checks and unpacks it; returns its sha256 and how many files came out now.
 
     An archive that was unpacked and then removed is not fetched again.
 
     Raises:
-        DownloadError: and what to do about it.
+        ConnectionError, filelock.Timeout: its server is out of reach; another process is at it.
+        DownloadError, ArchiveError, OSError: whatever else keeps the file away.
     """
-    target, mark = folder / file.name, folder / f".{file.name}.unpacked"
+    folder.mkdir(parents=True, exist_ok=True)
+    target, note = folder / file.name, folder / f"{file.name}.sha256"
+    with FileLock(folder / f".{file.name}.lock", timeout=0):
+        noted = note.read_text()[:64] if note.exists() else None
+        known, is_new = file.sha256 or noted, not target.exists()
+        if is_new and file.is_archive and noted and noted == known:
+            return noted, 0
+        path = _download(file, folder, report) if is_new else target
+        digest, unpacked = _checked(file, path, known, noted)
+        path.replace(target)
+        for other_version in folder.glob(f"{file.name}.*.part"):
+            other_version.unlink()
+        write_atomically(note, f"{digest}  {file.name}\n".encode())
+    return digest, unpacked
+
+
+def _checked(file: File, path: Path, known: str | None, noted: str | None) -> tuple[str, int]:
+    """See `get`. A part that is wrong goes, but not one whose checksum is right, whatever it holds."""
+    digest, unpacked = sha256(path), 0
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        is_new = not target.exists()
-        done = mark.read_text() if mark.exists() else None
-        if is_new and done and done == (file.sha256 or _noted(folder).get(file.name)):
-            return Got(target, done)
-        digest = fetch(file, folder, report) if is_new else check_and_note(file, target)
-        if not file.is_archive or done == digest:
-            return Got(target, digest, is_new)
-        count = unpack(target, folder)
-        write_atomically(mark, digest.encode())
-        return Got(target, digest, is_new, count)
-    except (DownloadError, ArchiveError, OSError) as error:
-        raise DownloadError(
-            f"{error}.\nOr get {file.name} by other means (see {source.home}), put it at {target} and run "
-            "this again: it will be checked and unpacked from there"
-        ) from error
+        if file.size not in (None, path.stat().st_size) or known not in (None, digest):
+            advice = "damaged, or a new release" + f" (then remove {file.name}.sha256)" * (not file.sha256)
+            raise DownloadError(f"{path} has the sha256 {digest}, expected {known}: {advice}")
+        if file.is_archive and digest != noted:
+            unpacked = unpack(path, path.parent)
+    except (DownloadError, ArchiveError):
+        if path.suffix == ".part" and digest != known:
+            path.unlink()
+        raise
+    return digest, unpacked
 
 
-# --- one file -------------------------------------------------------------------------------------
+def _download(file: File, folder: Path, report: Report) -> Path:
+    """Connects until all is there, or until ATTEMPTS in a row bring nothing new."""
+    reached = failures = 0
 
+    def advance(done: int, total: int) -> None:
+        nonlocal reached, failures
+        reached, failures = max(reached, done), 0 if done > reached else failures
+        report(done, total)
 
-def fetch(file: File, folder: Path, report: Report = lambda done, total: None) -> str:
-    """Downloads a file, from where the last try ended; returns its sha256.
-
-    Args:
-        report: told how many bytes are safe after each piece: a kill does not lose these.
-
-    Raises:
-        DownloadError: out of reach, not there, of another length or checksum, no room, or being downloaded.
-    """
-    with _Part(folder / f"{file.name}.part") as part:
-        _persist(file, part, report)
-        try:
-            digest = check_and_note(file, part.path, file.name)
-        except DownloadError:
-            part.discard()
-            raise
-        part.finish(folder / file.name)
-    return digest
-
-
-def _persist(file: File, part: _Part, report: Report) -> None:
-    """Connects until all is there, or until several connections in a row bring nothing new."""
-    failures, most = 0, part.size
     while True:
         try:
-            _continue(file, part, report)
-            return
-        except _Interrupted as error:
-            failures = 0 if part.size > most else failures + 1
-            most = max(most, part.size)
-            if failures == PATIENCE:
-                kept = f"{part.size:,} bytes are kept in {part.path}, and the next call goes on from there"
-                raise DownloadError(f"{file.address} is out of reach ({error}). {kept}") from error
+            return _attempt(file, folder, advance)
+        except BROKEN as error:
+            failures += 1
+            never_met = getattr(next(iter(error.args), None), "reason", None)
+            if failures == ATTEMPTS or (never_met and not reached):
+                raise ConnectionError(f"{file.address} is out of reach: {never_met or error}") from error
             time.sleep(PAUSE * 2**failures)
 
 
-def check_and_note(file: File, path: Path, name: str | None = None) -> str:
-    """The sha256 of a file, which must be the catalogue's or, where it has none, the first copy's.
-
-    It is noted in the folder's `sha256sums.txt`, which one process at a time reads and rewrites.
-
-    Args:
-        name: what the file is called once it is complete; None: what it is called.
-
-    Raises:
-        DownloadError: it is another one.
-    """
-    if file.size not in (None, path.stat().st_size):
-        raise DownloadError(f"{path} has {path.stat().st_size:,} bytes instead of {file.size:,}: {OTHER}")
-    with path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if file.sha256 not in (None, digest):
-        raise DownloadError(f"{path} has the sha256 {digest}, its publisher's is {file.sha256}: {OTHER}")
-    sums = path.with_name(SUMS)
-    with _alone(sums):
-        name, noted = name or path.name, _noted(path.parent)
-        first = noted.get(name, digest)
-        if file.sha256 is None and digest != first:
-            raise DownloadError(
-                f"{path} has the sha256 {digest}, the first copy's in {sums} is {first}: {OTHER}"
-            )
-        lines = [f"{sha256}  {of}\n" for of, sha256 in sorted((noted | {name: digest}).items())]
-        write_atomically(sums, "".join(lines).encode())
-    return digest
+def _attempt(file: File, folder: Path, report: Report) -> Path:
+    """The file as far as one connection brings it, in a part of its own for each version and length."""
+    for part in folder.glob(f"{file.name}.????????.part"):
+        size = part.stat().st_size
+        with _request(file, Range=f"bytes={size}-") as rest:
+            span = re.fullmatch(rf"bytes {size}-(\d+)/(\d+)", rest.headers.get("Content-Range", ""))
+            end, total = (int(span[1]) + 1, int(span[2])) if span and rest.status_code == 206 else (0, 0)
+            fits = size < end <= total and rest.raw.length_remaining in (None, end - size)
+            if fits and part == _part(file, folder, rest, total):
+                return _append(rest, part, end, total, report)
+    with _request(file) as whole:
+        total = whole.raw.length_remaining or file.size
+        if whole.status_code != 200 or "Content-Range" in whole.headers or total != (file.size or total or 0):
+            answer = f"{whole.status_code} {whole.reason}, length {total or 'not named'}"
+            raise DownloadError(f"{file.address} answers {answer}; expected 200, length {file.size or 'any'}")
+        part = _part(file, folder, whole, total)
+        if part.exists() and part.stat().st_size == total:
+            return part
+        part.write_bytes(b"")
+        return _append(whole, part, total, total, report)
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Holds a file's lock, once it is free: who held it before may have put another file in its place."""
-    while True:
-        with path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
-                yield
-                return
+def _request(file: File, **headers: str) -> requests.Response:
+    """An answer that may be the file or some of it: no web page, and not encoded."""
+    headers["Accept-Encoding"] = "identity"
+    response = requests.get(file.address, headers=headers, stream=True, timeout=WAIT)
+    schemes = [answer.url.partition(":")[0] for answer in (*response.history, response)]
+    codings = {response.headers.get(name, "").lower() for name in ("Content-Encoding", "Transfer-Encoding")}
+    if response.status_code in (408, 429) or response.status_code >= 500:
+        raise ConnectionError(f"it answers {response.status_code} {response.reason}")
+    if schemes != sorted(schemes):
+        raise DownloadError(f"{file.address} leads from https to {response.url}, which is less safe")
+    if codings - {"", "identity", "chunked"} or "html" in response.headers.get("Content-Type", ""):
+        raise DownloadError(f"{file.address} sends a web page, or the file encoded: open it in a browser")
+    return response
 
 
-def _noted(folder: Path) -> dict[str, str]:
-    """File -> sha256, as noted before."""
-    sums = folder / SUMS
-    lines = sums.read_text().splitlines() if sums.exists() else []
-    return {name: sha256 for sha256, found, name in (line.partition("  ") for line in lines) if found}
+def _part(file: File, folder: Path, response: requests.Response, total: int) -> Path:
+    """Where this version is kept. Without an ETag, a date or a checksum, nothing would tell two apart."""
+    tag = response.headers.get("ETag", "")
+    version = tag if tag.startswith('"') else response.headers.get("Last-Modified") or file.sha256
+    mark = md5(f"{version} {total}".encode()).hexdigest()[:8] if version else "once"
+    return folder / f"{file.name}.{mark}.part"
 
 
-class _Part:
-    """What has come of a file. Locked: two downloads would mix their bytes.
-
-    Beside it stand the file's length and its version, as the server calls it (an ETag or a date). A resumed
-    download asks for the rest of that version; a server that has another one by now sends all of it.
-    """
-
-    def __init__(self, path: Path):
-        self.path, self.about = path, path.with_name(f"{path.name}.json")
-
-    def __enter__(self) -> _Part:
-        self.file = self.path.open("ab")
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.file.close()
-            raise DownloadError(f"{self.path} is being written by another process: wait for it") from error
-        if not (self.path.exists() and os.path.samestat(self.path.stat(), os.fstat(self.file.fileno()))):
-            self.file.close()  # it got its name between the two lines above, and is no part any more
-            raise DownloadError(f"{self.path} was completed by another process just now: run this again")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.file.close()
-
-    @property
-    def size(self) -> int:
-        return os.fstat(self.file.fileno()).st_size
-
-    def known(self) -> tuple[str | None, int | None]:
-        """The version and the length of the whole file."""
-        return tuple(json.loads(self.about.read_text())) if self.about.exists() else (None, None)
-
-    def restart(self, version: str | None = None, total: int | None = None) -> None:
-        """Begins again. The old bytes go before the new version is noted, should a kill come between."""
-        self.file.truncate(0)
-        write_atomically(self.about, json.dumps([version, total]).encode())
-
-    def add(self, piece: bytes) -> None:
-        self.file.write(piece)
-        self.file.flush()
-
-    def discard(self) -> None:
-        self.path.unlink()
-        self.about.unlink(missing_ok=True)
-
-    def finish(self, target: Path) -> None:
-        os.fsync(self.file.fileno())
-        self.path.replace(target)
-        self.about.unlink(missing_ok=True)
-
-
-# --- one connection -------------------------------------------------------------------------------
-
-
-def _continue(file: File, part: _Part, report: Report) -> None:
-    """Fetches what is lacking, as far as one connection brings it."""
-    version, total = part.known()
-    if version is None and file.sha256 is None:
-        part.restart()  # nothing would tell a mixture of two versions
-    elif part.size and part.size == (file.size or total):
-        return
-    with _request(file, part, version) as response:
-        total = _agree(file, part, response)
-        room = shutil.disk_usage(part.path.parent).free - SPARE
-        if total is not None and total - part.size > room:
-            needed = f"{total - part.size:,} more bytes, the disk has room for {max(room, 0):,}"
-            raise DownloadError(f"{file.name} needs {needed}: free some, or name another folder")
-        for piece in _pieces(response):
-            part.add(piece)
-            report(part.size, total)
-    if total is not None and part.size < total:
-        raise _Interrupted(f"the connection ended after {part.size:,} of {total:,} bytes")
-
-
-def _request(file: File, part: _Part, version: str | None) -> http.client.HTTPResponse:
-    """Asks for what is lacking."""
-    headers = {"User-Agent": "geoclip-lite"}
-    if part.size:
-        headers |= {"Range": f"bytes={part.size}-"} | ({"If-Range": version} if version else {})
-    try:
-        return _opener().open(urllib.request.Request(file.address, headers=headers), timeout=STALLED)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing follows what is there: begin again, to be sure of it
-            part.restart()
-        if error.code in (408, 416, 429) or error.code >= 500:
-            raise _Interrupted(f"it answers {error.code} {error.reason}") from error
-        raise DownloadError(f"{file.address} answers {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _Interrupted(getattr(error, "reason", None) or error) from error
-
-
-def _agree(file: File, part: _Part, response: http.client.HTTPResponse) -> int | None:
-    """The length of the whole file, once it is clear that the answer continues what is there.
-
-    What is there is given up for another version only, not for the page of a login or of a proxy.
-    """
-    if response.headers.get_content_type() == "text/html":
-        raise DownloadError(f"{file.address} sends a web page instead of the file: look at it in a browser")
-    resumes = response.status == 206
-    total = None if response.length is None else response.length + (part.size if resumes else 0)
-    if None not in (total, file.size) and total != file.size:
-        raise DownloadError(f"{file.address} has {total:,} bytes instead of {file.size:,}: {OTHER}")
-    if not resumes:
-        tag = response.headers.get("ETag", "")
-        version = tag if tag.startswith('"') else response.headers.get("Last-Modified")
-        part.restart(version, total or file.size)
-    elif not response.headers.get("Content-Range", "").startswith(f"bytes {part.size}-"):
-        part.restart()
-        raise _Interrupted("it sends another range than it was asked for")
-    return total or file.size
-
-
-def _pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    try:
-        while piece := response.read1(PIECE):
-            yield piece
-    except (OSError, http.client.HTTPException) as error:
-        raise _Interrupted(error) from error
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    max_redirections = 5
-
-    def redirect_request(self, request, answer, code, message, headers, address):
-        if urlsplit(request.full_url).scheme == "https" != urlsplit(address).scheme:
-            raise DownloadError(f"{request.full_url} leads to {address}, which is less safe: not followed")
-        return super().redirect_request(request, answer, code, message, headers, address)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """Speaks http and https; what `build_opener` makes would open local files and ftp, too."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPErrorProcessor,
-        _Redirects,
-    ):
-        opener.add_handler(handler())
-    return opener
+def _append(response: requests.Response, part: Path, end: int, total: int, report: Report) -> Path:
+    """Writes what an answer brings, and nothing past the end that it promised."""
+    with part.open("ab") as opened:
+        start = size = opened.tell()
+        if (room := shutil.disk_usage(part.parent).free - SPARE) < end - size:
+            raise DownloadError(f"{part} needs {end - size:,} bytes more, the disk has room for {room:,}")
+        while piece := response.raw.read1(PIECE, decode_content=False):
+            size += len(piece)
+            if size > end or (size == end and response.raw.read1(1, decode_content=False)):
+                opened.truncate(start)
+                raise DownloadError(f"{response.url} sends more than promised: remove {part} to begin anew")
+            opened.write(piece)
+            opened.flush()
+            report(size, total)
+    if size < total:
+        raise ConnectionError(f"the connection ended after {size:,} of {total:,} bytes")
+    return part

@@ -6,7 +6,8 @@
 
 questions   what is asked: a whole query, or a Concept; what counts as an answer; the Judge protocol
 symbolic    SymbolicJudge (annotations), NoisyJudge (wrong at a known rate)
-model       ModelJudge, which asks an EndpointModel or a LocalModel, within a Budget, and keeps the replies
+model       ModelJudge, which asks an EndpointModel or a LocalModel
+calls       its Budget, and the replies that it keeps
 local       LocalModel and MatchingJudge, over transformers
 scoring     align, attribute, rerank; Judged, whose metrics say what they rest on
 agreement   Cohen's kappa with an interval
@@ -16,8 +17,7 @@ trusted is not in our copy of it; in rendered worlds, whose truth is known, it c
 """
 
 from geoclip_lite.judge.agreement import agreement, cohen_kappa
-from geoclip_lite.judge.budget import Budget, BudgetError, Cost
-from geoclip_lite.judge.cache import JudgeWarning
+from geoclip_lite.judge.calls import Budget, BudgetError, Cost, JudgeWarning
 from geoclip_lite.judge.local import LocalModel, MatchingJudge
 from geoclip_lite.judge.model import EndpointModel, Model, ModelJudge
 from geoclip_lite.judge.questions import Concept, Judge, Judgement, objects_of, words_of

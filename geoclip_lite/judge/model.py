@@ -8,9 +8,11 @@ judge(questions)
 from __future__ import annotations
 
 import warnings
+from base64 import b64encode
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -21,8 +23,7 @@ from geoclip_lite import chat
 from geoclip_lite.chat import BadReplyError, Endpoint
 from geoclip_lite.encoders.store import default_folder, image_key
 from geoclip_lite.images import rgb
-from geoclip_lite.judge.budget import Budget, Cost
-from geoclip_lite.judge.cache import Cache, Entry, JudgeWarning
+from geoclip_lite.judge.calls import Budget, Cost, Entry, JudgeWarning
 from geoclip_lite.judge.questions import Asked, Judgement, Question, prompt, read
 from geoclip_lite.scenes import Scene
 
@@ -65,7 +66,10 @@ class EndpointModel:
 
     def reply(self, turns: Sequence[str], picture: Image.Image) -> str:
         """See `Model` and `chat.complete`."""
-        first = [chat.picture(picture), {"type": "text", "text": turns[0]}]
+        png = BytesIO()
+        picture.save(png, "PNG")
+        address = f"data:image/png;base64,{b64encode(png.getvalue()).decode()}"
+        first = [{"type": "image_url", "image_url": {"url": address}}, {"type": "text", "text": turns[0]}]
         contents = [first, *turns[1:]]
         roles = ["assistant" if i % 2 else "user" for i in range(len(turns))]
         said = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
@@ -145,7 +149,7 @@ class ModelJudge:
         return _Plan(entries, known, open_, cost)
 
     def _kept(self, entry: Entry, asked: Asked) -> Judgement | None:
-        reply = self._cache.read(entry)
+        reply = entry.load(self._folder)
         try:
             return read(reply, asked) if reply is not None else None
         except BadReplyError:  # kept by a version that asked for less
@@ -172,7 +176,7 @@ class ModelJudge:
                     break
                 turns.append(f"{error}. Reply with the JSON alone.")
             else:
-                self._cache.write(entry, turns[-1])
+                entry.save(self._folder, turns[-1])
                 return answer
         return wrong
 
@@ -183,8 +187,8 @@ class ModelJudge:
         return picture
 
     @property
-    def _cache(self) -> Cache:
-        return Cache(self.folder or default_folder() / "judgements")
+    def _folder(self) -> Path:
+        return self.folder or default_folder() / "judgements"
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,7 @@ language_models  the same with a real language model, by TRL (an extra)
 readers     Flickr30k-CN, XM3600, CIRR, JSON lines
 """
 
-from geoclip_lite.rewriting.corpus import Corpus, earned, embed
-from geoclip_lite.rewriting.evaluation import checked, outcomes, vector_outcomes
-from geoclip_lite.rewriting.grpo import (
-    Recipe,
-    Step,
-    Trained,
-    clipped_objective,
-    group_advantages,
-    log_rows,
-    train,
-)
-from geoclip_lite.rewriting.policy import Policy, load_policy, save_policy
-from geoclip_lite.rewriting.queries import SHIFTS, Query, QuerySet, held_out_set, training_set
-from geoclip_lite.rewriting.rewards import REWARDS
+from geoclip_lite.lazy import exports
 
 __all__ = [
     "REWARDS",
@@ -53,3 +40,12 @@ __all__ = [
     "training_set",
     "vector_outcomes",
 ]
+__getattr__ = exports(
+    __name__,
+    corpus="Corpus earned embed",
+    evaluation="checked outcomes vector_outcomes",
+    grpo="Recipe Step Trained clipped_objective group_advantages log_rows train",
+    policy="Policy load_policy save_policy",
+    queries="SHIFTS Query QuerySet held_out_set training_set",
+    rewards="REWARDS",
+)

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from geoclip_lite.rewriting.prior import PRIORS
-from geoclip_lite.rewriting.warm_up import Recipe, warm_up
+if TYPE_CHECKING:
+    from geoclip_lite.rewriting.warm_up import Recipe
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m geoclip_lite.rewriting", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("prior", choices=PRIORS, nargs="?", default="good")
+    parser.add_argument("prior", nargs="?", default="good", help="good, middling or weak; see prior.PRIORS")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=Recipe.steps, help="length of the schedule")
+    parser.add_argument("--steps", type=int, help="length of the schedule")
     parser.add_argument(
         "--out", type=Path, default=Path(".cache/rewriting"), help="receives the run's folder"
     )
     arguments = parser.parse_args()
+
+    import torch
+
+    from geoclip_lite.rewriting.warm_up import Recipe, warm_up
+
     torch.set_num_threads(1)  # more threads add up in another order
-    recipe = Recipe(arguments.prior, arguments.seed, arguments.steps)
+    steps = {} if arguments.steps is None else {"steps": arguments.steps}
+    try:
+        recipe = Recipe(arguments.prior, arguments.seed, **steps)
+    except ValueError as error:
+        parser.error(str(error))
     print(warm_up(recipe, run_folder(arguments.out, recipe)))
 
 

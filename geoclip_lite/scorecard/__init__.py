@@ -3,7 +3,7 @@
     python -m geoclip_lite.scorecard list
     python -m geoclip_lite.scorecard run 4 --encoder ViT-B-32-quickgelu/openai --data data
 
-printed    what the paper prints
+paper      what the paper prints
 benchmark  queries and a gallery, each picture once
 sets       data sets by name
 rows       one row of a table: how a figure comes about
@@ -12,11 +12,7 @@ running    a table on an encoder, into a results file
 page       the paper's figures beside ours
 """
 
-from geoclip_lite.scorecard.benchmark import Benchmark
-from geoclip_lite.scorecard.page import beside, coverage, overview, own_tasks, summary
-from geoclip_lite.scorecard.printed import printed
-from geoclip_lite.scorecard.running import read_run, read_runs, run
-from geoclip_lite.scorecard.sets import SETS, SetMissingError
+from geoclip_lite.lazy import exports
 
 __all__ = [
     "SETS",
@@ -32,3 +28,11 @@ __all__ = [
     "run",
     "summary",
 ]
+__getattr__ = exports(
+    __name__,
+    benchmark="Benchmark",
+    page="beside coverage overview own_tasks summary",
+    paper="printed",
+    running="read_run read_runs run",
+    sets="SETS SetMissingError",
+)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 
-from geoclip_lite.encoders import WeightsError
-from geoclip_lite.scorecard.page import summary
-from geoclip_lite.scorecard.printed import about, tables
-from geoclip_lite.scorecard.running import FOLDER, read_run, run, sets_for
-from geoclip_lite.scorecard.sets import SetMissingError
-
 
 def main(arguments: list[str] | None = None) -> int:
     """0 if all went well, 1 if files or weights are not at hand, 2 for what cannot be."""
     options = _parser().parse_args(arguments)
+
+    from geoclip_lite.encoders import WeightsError
+    from geoclip_lite.scorecard.page import summary
+    from geoclip_lite.scorecard.paper import about, tables
+    from geoclip_lite.scorecard.running import FOLDER, read_run, run, sets_for
+    from geoclip_lite.scorecard.sets import SetMissingError
+
     if options.command == "list":
         for table in tables():
             print(f"table {table}: {', '.join(dict.fromkeys(about(table).data))}; runs on", end=" ")
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
             folder=options.data,
             queries=options.queries,
             seeds=range(options.seeds),
-            out=options.out,
+            out=options.out or FOLDER,
         )
     except (SetMissingError, WeightsError) as error:
         print(f"not at hand: {error}", file=sys.stderr)
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--data", default="data", help="folder of the data sets; default: %(default)s")
     one.add_argument("--queries", type=int, help="only the first so many")
     one.add_argument("--seeds", type=int, default=3, help="of folds and adapters; default: %(default)s")
-    one.add_argument("--out", default=FOLDER, help="folder for the results file")
+    one.add_argument("--out", help="folder for the results file")
     return parser
 
 

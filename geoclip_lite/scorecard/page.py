@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from geoclip_lite.encoders import shipped
-from geoclip_lite.scorecard.printed import KEYS, printed
+from geoclip_lite.scorecard.paper import KEYS, printed
 
 PLACE = ["table", "data", "space", "method", "metric"]
 UNKNOWN = "not in our copy"

@@ -14,7 +14,7 @@ from geoclip_lite.datasets.official.reading import told
 from geoclip_lite.datasets.official.sugarcrepe import Choice
 from geoclip_lite.encoders import load_encoder
 from geoclip_lite.files import write_atomically
-from geoclip_lite.scorecard.printed import STAND_INS, about, paper_data
+from geoclip_lite.scorecard.paper import STAND_INS, about, paper_data
 from geoclip_lite.scorecard.rows import METHODS, Row, measured, objects, own_task
 from geoclip_lite.scorecard.sets import SETS, read_set
 
