@@ -24,12 +24,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from geoclip_lite.datasets import shapes
-from geoclip_lite.embed import FIELDS, embed_folder
-from geoclip_lite.embed.bulk import BATCH
-from geoclip_lite.embed.files import files, read
+from geoclip_lite.datasets.folder import walk
+from geoclip_lite.embed.folder import BATCH, FIELDS, File, embed_folder, read_files
 from geoclip_lite.encoders import DualEncoder, load_encoder
 from geoclip_lite.encoders.squares import square_of
 from geoclip_lite.index import open_index
+from geoclip_lite.pipeline import Pipeline, Settings
 
 SIDES = {"png": 64, "jpg": 480}
 
@@ -53,19 +53,19 @@ def random_vit(folder: Path) -> DualEncoder:
 
 def compare(encoder: DualEncoder, place: Path, rounds: int) -> None:
     """One line of ratios."""
-    some = list(files(place))
+    some = [File(path.relative_to(place).as_posix(), "") for path in walk(place)]
     square = partial(square_of, encoder)
-    squares = read(place, square, some).squares
+    squares = read_files(place, square, some).content
     vectors = encode(encoder, squares)
     embed(encoder, place, place.with_name(f"{place.name}-warm"))  # imports the index, for one
     own, reading, bulk = [], [], []
     for number in range(rounds):
         own.append(seconds(partial(encode, encoder, squares)))
-        reading.append(seconds(partial(read, place, square, some)) / own[-1])
+        reading.append(seconds(partial(read_files, place, square, some)) / own[-1])
         where = place.with_name(f"{place.name}-{number}")
         bulk.append(seconds(partial(embed, encoder, place, where)) / own[-1])
         with open_index(where) as index:
-            torch.testing.assert_close(index.read([file.name for file in some]).vectors, vectors)
+            torch.testing.assert_close(index.read([file.id for file in some]).vectors, vectors)
     each = 1e3 * statistics.median(own) / len(some)
     print(f"{encoder.name}: {len(some):,} pictures, {each:.2f} ms to encode one; of that")
     for what, ratios in {"reading, by one thread": reading, "bulk embedding": bulk}.items():
@@ -79,8 +79,8 @@ def encode(encoder: DualEncoder, squares: Sequence[Image.Image]) -> torch.Tensor
 
 def embed(encoder: DualEncoder, place: Path, where: Path) -> None:
     """Into a new index."""
-    with open_index(where, dim=encoder.dim, encoder=encoder.fingerprint, fields=FIELDS) as index:
-        embed_folder(place, encoder, index, progress=False)
+    with Pipeline(encoder, where, fields=FIELDS, settings=Settings(windows=False)) as pipeline:
+        embed_folder(place, pipeline, progress=False)
 
 
 def main() -> None:

@@ -6,8 +6,8 @@
     answer.results[0].matches          # which phrase was found where, and how well
 
 The first stage asks the index for the nearest pictures. The second matches the phrases of the query with the
-windows of these pictures (chapter 7), whose vectors were stored beside the pictures' own when they were
-added: a search encodes text only. A picture can be asked for too, and a query pushed (chapter 8).
+windows of these pictures (chapter 7), whose vectors lie beside the pictures' own in the index, in half
+precision: a search encodes text only. A picture can be asked for too, and a query pushed (chapter 8).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float16
 from PIL import Image
 from torch import Tensor
 
@@ -28,7 +28,7 @@ from geoclip_lite.answers import A_PICTURE, Answer, Match, Result, assigned, foc
 from geoclip_lite.encoders.base import DualEncoder
 from geoclip_lite.encoders.squares import fit_of
 from geoclip_lite.encoders.templates import encode_with_templates
-from geoclip_lite.index import BadInputError, Filter, Index, MismatchError, Rows, open_index
+from geoclip_lite.index import BadInputError, Filter, Hits, Index, Rows, open_index
 from geoclip_lite.regions import Centring, Cut, NoTokensError, Regions
 from geoclip_lite.regions.search import Matcher
 from geoclip_lite.regions.tokens import Boxes
@@ -45,12 +45,14 @@ class Settings:
     """How pictures are cut into windows and matched. Windows are stored: other ones need another index.
 
     Args:
+        windows: whether to store any; without, every search is for whole pictures.
         refine, window: see `regions.value_regions`; None: as suits the encoder, see `regions.suited_cut`.
         matcher: see `regions.rerank`.
         weight: of the picture's own cosine in the score, 0 to 1.
         candidates: of the first stage.
     """
 
+    windows: bool = True
     refine: int | None = None
     window: int | None = None
     matcher: Matcher = "assignment"
@@ -108,13 +110,12 @@ def encode_parts(
 class Pipeline:
     """A gallery that can be searched and that explains itself.
 
-    Two indexes lie side by side: the pictures' vectors, and the windows' vectors of each picture, as one row.
-    An encoder without a value path has no windows: `cut` is None, and every search is for whole pictures.
+    One row of the index is a picture: its vector, which is searched, and beside it those of its windows. An
+    encoder without a value path has no windows: `cut` is None, and every search is for whole pictures.
 
     Args:
         encoder: any.
-        place: a folder, or whatever `open_index` takes with "{}" where the two differ, for instance
-            "milvus:http://localhost:19530/shop_{}".
+        place: a folder, or whatever `open_index` takes.
         fields: of the pictures, see `open_index`.
         settings: see there.
         centring: takes off what all phrases and windows have in common; fit it on other pictures.
@@ -132,29 +133,25 @@ class Pipeline:
     centring: Centring | None = None
 
     def __post_init__(self):
-        at = str(self.place)
-        at = at if "{}" in at else f"{at.rstrip('/')}/{{}}"
         self.cut, self.boxes = self._own_cut()
-        self.pictures = open_index(
-            at.format("pictures"),
+        cut = f", {self.cut}" if self.cut else ""
+        self.index: Index = open_index(
+            self.place,
             dim=self.encoder.dim,
-            encoder=self.encoder.fingerprint,
+            encoder=f"{self.encoder.fingerprint}{cut}",
             fields=None if self.fields is None else dict(self.fields),
-        )
-        self.windows = self.cut and open_index(
-            at.format("windows"),
-            dim=self.encoder.dim * len(self.boxes),
-            encoder=f"{self.encoder.fingerprint}, {self.cut}",
-            fields={},
+            payload=self.encoder.dim * len(self.boxes),
         )
 
     def _own_cut(self) -> tuple[Cut | None, Boxes]:
-        """How pictures are cut, and where the windows lie; None where the encoder has none."""
+        """How pictures are cut, and where the windows lie; None where there are none."""
         try:
-            cut = self.settings.cut(regions.suited_cut(self.encoder))
+            cut = self.settings.cut(regions.suited_cut(self.encoder)) if self.settings.windows else None
         except NoTokensError:
             if self.settings.refine or self.settings.window:
                 raise
+            cut = None
+        if cut is None:
             return None, torch.empty(0, 4)
         one = Image.new("RGB", (self.encoder.image_size,) * 2)
         return cut, regions.value_regions(self.encoder, [one], **vars(cut), progress=False).boxes
@@ -162,13 +159,8 @@ class Pipeline:
     @property
     def note(self) -> str:
         """What a reader should know of an encoder without windows; empty for others."""
-        said = f"{self.encoder.name} has no windows to look for objects in: it searches whole pictures"
-        return "" if self.cut else said
-
-    @property
-    def indexes(self) -> tuple[Index, ...]:
-        """The pictures, and their windows if there are any."""
-        return (self.pictures, self.windows) if self.cut else (self.pictures,)
+        note = f"{self.encoder.name} has no windows to look for objects in: it searches whole pictures"
+        return "" if self.cut or not self.settings.windows else note
 
     # --- what goes in ---
 
@@ -178,7 +170,7 @@ class Pipeline:
         pictures: Sequence[Image.Image],
         fields: Mapping[str, Sequence[object]] | None = None,
     ) -> None:
-        """Encodes pictures and stores them, windows first: a picture that can be found has its windows.
+        """Encodes pictures and stores them.
 
         Args:
             ids: each once; an id that is there is replaced.
@@ -200,15 +192,13 @@ class Pipeline:
         parts: Float[Tensor, "pictures parts dim"],
         fields: Mapping[str, Sequence[object]],
     ) -> None:
-        """Stores what `encode_parts` gave, windows first."""
-        if self.cut:
-            self.windows.upsert(ids, parts[:, 1:].flatten(1) / len(self.boxes) ** 0.5)  # unit rows again
-        self.pictures.upsert(ids, parts[:, 0], fields)
+        """Stores what `encode_parts` gave."""
+        windows = parts[:, 1:].flatten(1).half() if self.cut else None
+        self.index.upsert(ids, parts[:, 0], fields, windows)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Takes pictures out, windows last."""
-        for index in self.indexes:
-            index.delete(ids)
+        """Takes pictures out."""
+        self.index.delete(ids)
 
     # --- what comes out ---
 
@@ -245,27 +235,28 @@ class Pipeline:
         clock.stop("encode text")
         if asked is None:
             return self._by_the_whole(query, caption, k, where, clock)
-        first = self.pictures.search(caption, settings.candidates, where)
-        ids = first.ids[0]
+        hits = self.index.search(caption, settings.candidates, where, rows=True)
         clock.stop("index")
-        if not ids:
-            return Answer(query, tuple(phrases), (), clock.seconds)
-        kept, seen = self.pictures.read(ids), self._stored_windows(ids)
-        clock.stop("read windows")
-        order = torch.arange(len(ids))[None]
-        cosines = Ranking(order, first.scores[0][None], len(ids), method="index")
-        matched = regions.rerank(cosines, asked, seen, settings.matcher)
-        ranking = regions.mix(matched, cosines, settings.weight)
+        results = self._matched(phrases, asked, hits, settings, k, clock) if hits.ids[0] else ()
+        return Answer(query, tuple(phrases), results, clock.seconds)
+
+    def _matched(
+        self, phrases: Sequence[str], asked: PointSets, hits: Hits, settings: Settings, k: int, clock: Clock
+    ) -> tuple[Result, ...]:
+        """The second stage: the candidates of one query in the order of their matched windows."""
+        rows, cosines = hits.rows[0], hits.scores[0]
+        order = torch.arange(len(rows))[None]
+        first = Ranking(order, cosines[None], len(rows), method="index")
+        seen = self._windows(rows.payload)
+        ranking = regions.mix(regions.rerank(first, asked, seen, settings.matcher), first, settings.weight)
         clock.stop("rerank")
-        best = zip(ranking.indices[0, :k].tolist(), ranking.scores[0, :k].tolist(), strict=True)
         results = []
-        for i, score in best:
+        for i, score in zip(ranking.indices[0, :k].tolist(), ranking.scores[0, :k].tolist(), strict=True):
             matches = self._matches(phrases, asked[0], seen.vectors[i], settings.matcher)
-            about = fields_of(kept, i)
-            cosine = float(first.scores[0][i])
-            results.append(Result(ids[i], score, cosine, i + 1, matches, about, fit_of(self.encoder)))
+            about = (float(cosines[i]), i + 1, matches, fields_of(rows, i), fit_of(self.encoder))
+            results.append(Result(rows.ids[i], score, *about))
         clock.stop("explain")
-        return Answer(query, tuple(phrases), tuple(results), clock.seconds)
+        return tuple(results)
 
     def search_picture(
         self, picture: Image.Image, k: int = 10, where: Filter | None = None, *, push: Push | None = None
@@ -284,16 +275,33 @@ class Pipeline:
         clock.stop("encode picture")
         return self._by_the_whole(A_PICTURE, whole, k, where, clock)
 
+    def search_like(self, id: str, k: int = 10, where: Filter | None = None) -> Answer:
+        """The k pictures nearest to one of the gallery, which is left out itself.
+
+        Raises:
+            BadInputError: see `search`.
+            KeyError: there is no picture of this id.
+        """
+        self._check(k, self.settings, None)
+        clock = Clock()
+        whole = self.index.read([id]).vectors
+        clock.stop("read")
+        answer = self._by_the_whole(A_PICTURE, whole, k + 1, where, clock)
+        others = tuple(result for result in answer.results if result.id != id)[:k]
+        ranked = (replace(result, first_rank=rank) for rank, result in enumerate(others, 1))
+        return replace(answer, results=tuple(ranked))
+
     def _by_the_whole(
         self, query: str, whole: Float[Tensor, "1 dim"], k: int, where: Filter | None, clock: Clock
     ) -> Answer:
         """The pictures nearest to a vector, without phrases."""
-        hits = self.pictures.search(whole, k, where)
-        ids, scores = hits.ids[0], hits.scores[0].tolist()
+        hits = self.index.search(whole, k, where, rows=True)
         clock.stop("index")
-        kept = self.pictures.read(ids)
-        found = enumerate(zip(ids, scores, strict=True))
-        results = tuple(Result(name, s, s, i + 1, (), fields_of(kept, i)) for i, (name, s) in found)
+        rows, scores, fit = hits.rows[0], hits.scores[0].tolist(), fit_of(self.encoder)
+        results = tuple(
+            Result(rows.ids[i], score, score, i + 1, (), fields_of(rows, i), fit)
+            for i, score in enumerate(scores)
+        )
         clock.stop("explain")
         return Answer(query, (), results, clock.seconds)
 
@@ -317,10 +325,9 @@ class Pipeline:
         sets = regions.phrase_sets([", ".join(phrases)], encode, lambda _: list(phrases))
         return self.centring.phrase_sets(sets) if self.centring else sets
 
-    def _stored_windows(self, ids: Sequence[str]) -> Regions:
-        flat = self.windows.read(ids).vectors * len(self.boxes) ** 0.5
-        cut = Regions(flat.view(len(ids), len(self.boxes), -1), self.boxes)
-        return self.centring.regions(cut) if self.centring else cut
+    def _windows(self, payload: Float16[Tensor, "pictures numbers"]) -> Regions:
+        seen = Regions(payload.float().view(len(payload), len(self.boxes), -1), self.boxes)
+        return self.centring.regions(seen) if self.centring else seen
 
     def _matches(
         self,
@@ -342,29 +349,19 @@ class Pipeline:
     # --- housekeeping ---
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.index)
 
     def optimise(self) -> None:
         """Builds what makes searching quick; worth it once after many additions."""
-        for index in self.indexes:
-            index.optimise(by_vector=index is self.pictures)
+        self.index.optimise()
 
     def verify(self) -> None:
-        """Reads every file of the indexes; sees to it that every picture has its windows.
-
-        Raises:
-            DamagedError: a file has changed.
-            MismatchError: windows are missing.
-        """
-        for index in self.indexes:
-            index.verify()
-        if (lacking := len(self.pictures) - len(self.indexes[-1])) > 0:
-            raise MismatchError(f"{lacking} pictures have no windows: add them again")
+        """Reads every row. Raises DamagedError if one cannot be read, or is not what was stored."""
+        self.index.verify()
 
     def close(self) -> None:
         """Lets go of files and connections."""
-        for index in self.indexes:
-            index.close()
+        self.index.close()
 
     def __enter__(self) -> Pipeline:
         return self

@@ -200,32 +200,33 @@ def kept(found: list[list[str]], wanted: list[list[str]]) -> Row:
 
 def bare_graph(data: Data) -> list[Row]:
     """faiss by itself: walks narrower than our stores take, and filters with nothing to catch short lists."""
-    graph = hnsw.Graph.over(data.gallery().numpy(), np.arange(data.rows))
+    graph = hnsw.graph_over(data.gallery().numpy())
     about = {"store": "faiss, bare", "rows": data.rows, "spread": data.spread}
     rows = [about | row for row in narrow(graph, data)]
     return rows + [about | row for row in stepping_over(graph, data)] if data.spread == CLEAR else rows
 
 
-def narrow(graph: hnsw.Graph, data: Data) -> Iterator[Row]:
+def narrow(graph: faiss.IndexHNSWFlat, data: Data) -> Iterator[Row]:
     """The curve from faiss's own default on."""
     wanted = data.truth()
     for breadth in NARROW:
         params = faiss.SearchParametersHNSW(efSearch=breadth)
 
         def search(query: Tensor, params: faiss.SearchParametersHNSW = params) -> list[str]:
-            return [str(i) for i in graph.index.search(query.numpy(), K, params=params)[1][0]]
+            return [str(i) for i in graph.search(query.numpy(), K, params=params)[1][0]]
 
         found, latency = timed(search, data)
         yield {"part": "curve", "breadth": breadth} | latency | judged(found, wanted)
 
 
-def stepping_over(graph: hnsw.Graph, data: Data) -> Iterator[Row]:
+def stepping_over(graph: faiss.IndexHNSWFlat, data: Data) -> Iterator[Row]:
     """A walk that returns only what passes."""
     for share in (1.0, *SHARES):
-        passes, wanted = data.shares() < share, data.truth(share)
+        bits, wanted = np.packbits(data.shares() < share, bitorder="little"), data.truth(share)
+        params = faiss.SearchParametersHNSW(efSearch=hnsw.BREADTH, sel=faiss.IDSelectorBitmap(bits))
 
-        def search(query: Tensor, passes: np.ndarray = passes) -> list[str]:
-            return [str(i) for i in graph.nearest(query.numpy(), K, passes)[1][0] if i >= 0]
+        def search(query: Tensor, params: faiss.SearchParametersHNSW = params) -> list[str]:
+            return [str(i) for i in graph.search(query.numpy(), K, params=params)[1][0] if i >= 0]
 
         found, latency = timed(search, data)
         yield {"part": "filter", "way": "by the store", "share": share} | latency | kept(found, wanted)

@@ -12,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -67,57 +66,47 @@ needs_client = pytest.mark.skipif(
 )
 
 
-def open_at(port, patience=0.5):
-    return open_index(f"milvus:http://127.0.0.1:{port}/photos", dim=8, encoder="x", patience=patience)
-
-
 @needs_client
-def test_a_server_that_is_down_is_an_error_at_once():
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    with pytest.raises(UnavailableError, match=f"the server http://127.0.0.1:{port} .*is it up"):
-        open_at(port)
-
-
-@needs_client
-def test_a_server_that_does_not_answer_is_an_error_after_a_while():
+@pytest.mark.parametrize("listening", [False, True])
+def test_a_server_that_is_down_or_silent_is_an_error_after_a_while(listening):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        start = time.monotonic()
-        with pytest.raises(UnavailableError, match=r"within 0\.5 s"):
-            open_at(silent.getsockname()[1])
-        assert time.monotonic() - start < 5
+        if listening:
+            silent.listen()
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(UnavailableError, match=uri):
+            open_index(f"milvus:{uri}/photos", dim=8, encoder="x", patience=0.5)
 
 
+@needs_client
 @pytest.mark.parametrize(
-    ("where", "message"),
+    "place",
     [
-        ("milvus:", "where must be memory:"),
-        ("milvus:localhost:19530", "where must be like milvus:http"),
-        ("milvus:http://localhost:19530", "where must be like milvus:http"),
-        ("milvus:http://localhost:19530/two/parts", "where must be like"),
-        ("milvus:http://localhost:19530/drop table", "where must be like"),
-        ("milvus:http://me:secret@localhost:19530/photos", "GEOCLIP_MILVUS_TOKEN"),
+        *("", "localhost:19530", "http://localhost:19530", "http://localhost:19530/two/parts"),
+        *(
+            "http://localhost:19530/drop table",
+            "http://me:secret@localhost:19530/photos",
+            "http://me:secret@/x",
+        ),
     ],
 )
-def test_an_address_that_cannot_be_is_refused(where, message):
-    with pytest.raises(BadInputError, match=message) as caught:
-        open_index(where, dim=8, encoder="x")
+def test_an_address_that_cannot_be_is_refused_and_a_password_not_repeated(place):
+    with pytest.raises(BadInputError, match="where must") as caught:
+        open_index(f"milvus:{place}", dim=8, encoder="x")
     assert "secret" not in str(caught.value)
 
 
 def test_a_missing_client_is_named(monkeypatch):
-    monkeypatch.setattr("geoclip_lite.index.server.MilvusClient", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'geoclip-lite\[milvus\]'"):
-        open_at(1)
+    monkeypatch.delitem(sys.modules, "geoclip_lite.index.milvus", raising=False)
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    with pytest.raises(MissingPackageError, match=r"pymilvus.*geoclip-lite\[milvus\]"):
+        open_index("milvus:http://localhost:1/photos", dim=8, encoder="x")
 
 
 def test_without_the_right_to_namespaces_the_server_is_skipped_but_not_under_ci(monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "WAYS", [["false"], ["no-such-command"]])
     monkeypatch.setenv("CI", "true")
-    with pytest.raises(pytest.fail.Exception, match="under CI=true, the server's tests must run"):
+    with pytest.raises(pytest.fail.Exception, match="CI"):
         way_to_be_alone()
     monkeypatch.setenv("CI", "")
     with pytest.raises(pytest.skip.Exception):

@@ -1,4 +1,4 @@
-"""The pipeline: what it finds is what the rooms find by themselves, and it can say why."""
+"""The pipeline: what it finds is what its parts find by themselves, and it can say why."""
 
 import math
 from dataclasses import replace
@@ -62,7 +62,7 @@ def ranking_of(answer, score):
 
 
 @pytest.mark.parametrize("number", [0, 17, 59])
-def test_it_finds_what_the_rooms_find(ready, encoder, centring, number):
+def test_it_finds_what_its_parts_find(ready, encoder, centring, number):
     query, gallery = SCENES[number].caption, Gallery.of_images(encoder, SCENES)
     first = shortlist(encoder.encode_texts([query]), gallery, SETTINGS.candidates)
     cut = regions.value_regions(encoder, PICTURES, refine=4, window=3, progress=False)
@@ -109,7 +109,7 @@ def test_a_filter_that_nothing_passes_finds_nothing(ready):
 
 def test_every_stage_is_timed(ready):
     seconds = ready.search("red circle").seconds
-    assert list(seconds) == ["encode text", "index", "read windows", "rerank", "explain"]
+    assert list(seconds) == ["encode text", "index", "rerank", "explain"]
     assert min(seconds.values()) >= 0
 
 
@@ -187,6 +187,17 @@ def test_a_picture_finds_what_its_vector_finds(ready, encoder):
     assert {result.fields["shop"] for result in in_b.results} == {"b"}
     with pytest.raises(BadInputError, match="k must be"):
         ready.search_picture(PICTURES[5], k=0)
+
+
+def test_more_like_one_is_what_its_picture_finds_but_itself(ready):
+    wanted = ready.search_picture(PICTURES[5], k=11)
+    answer = ready.search_like(IDS[5], k=10)
+    assert [r.id for r in answer.results] == [r.id for r in wanted.results if r.id != IDS[5]]
+    assert [result.first_rank for result in answer.results] == list(range(1, 11))
+    in_b = ready.search_like(IDS[5], k=10, where=field("shop") == "b")
+    assert {result.fields["shop"] for result in in_b.results} == {"b"}
+    with pytest.raises(KeyError):
+        ready.search_like("nowhere")
 
 
 def test_a_focus_is_nearer_to_the_object_than_its_window(ready):
@@ -277,23 +288,25 @@ def test_windows_that_were_cut_otherwise_are_refused(encoder, tmp_path):
         Pipeline(load_encoder("mini-single", device="cpu"), tmp_path, settings=SETTINGS)
 
 
-def test_a_picture_without_windows_is_noticed(encoder, tmp_path):
-    with filled(tmp_path, encoder) as made:
-        made.windows.delete(IDS[:3])
-        with pytest.raises(MismatchError, match="3 pictures have no windows"):
-            made.verify()
-
-
 def test_a_damaged_file_is_noticed(encoder, tmp_path):
     filled(tmp_path, encoder).close()
-    largest = max(
-        (p for p in (tmp_path / "windows").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size
-    )
+    largest = max((path for path in tmp_path.rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
     content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 0xFF
+    content[: len(content) // 2] = bytes(len(content) // 2)
     largest.write_bytes(content)
     with Pipeline(encoder, tmp_path, settings=SETTINGS) as made, pytest.raises(DamagedError):
         made.verify()
+
+
+def test_without_windows_whole_pictures_are_searched(encoder, tmp_path):
+    with Pipeline(encoder, tmp_path, settings=Settings(windows=False)) as made:
+        made.add(IDS, PICTURES)
+        wanted = shortlist(encoder.encode_texts([SCENES[3].caption]), Gallery.of_images(encoder, SCENES), 10)
+        answer = made.search(SCENES[3].caption)
+        assert_same_ranking(ranking_of(answer, "score"), wanted, atol=1e-4)
+        assert not any(result.matches for result in answer.results)
+    with pytest.raises(MismatchError, match="encoder"):
+        Pipeline(encoder, tmp_path)
 
 
 @pytest.mark.parametrize("query", ["", "  ", None, 3, "x" * 2001])

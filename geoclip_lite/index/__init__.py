@@ -4,25 +4,23 @@
     index.upsert(ids, vectors, {"price": prices})
     hits = index.search(queries, k=100, where=field("price") < 20)
 
-opening  open_index: which store, by the place
-base     Schema, Rows, Hits, Abilities; Index, which checks everything before a store sees it
-filters  field: which rows a search may return
-objects  search_objects: images by the vectors of their objects
-errors   what can go wrong, by name
-exact    numpy: every row is looked at; the oracle
-hnsw     faiss: the same with a graph
-lance    LanceDB in a folder, the default
-server   Milvus, for what outgrows a machine
-stand_ins  clustered vectors, for measurements
-ledger, journal   what the folders of these have in common: a lock, whose vectors, rows with checksums
+base      Schema, Rows, Hits; Index, which checks everything before a store sees it
+filters   field: which rows a search may return
+memory, hnsw, lance, milvus   the stores: numpy, faiss, LanceDB, a Milvus server
 """
+# ruff: noqa: F401 - what is imported here, others import from here
 
-from geoclip_lite.index.base import Abilities, Hits, Index, Rows, Schema
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+from geoclip_lite.index.base import Capabilities, Hits, Index, Rows, Schema, check_id
 from geoclip_lite.index.errors import (
     BadFilterError,
     BadInputError,
     DamagedError,
-    IndexWarning,
     LockedError,
     MismatchError,
     MissingPackageError,
@@ -30,26 +28,58 @@ from geoclip_lite.index.errors import (
     VectorStoreError,
 )
 from geoclip_lite.index.filters import Filter, field
-from geoclip_lite.index.objects import search_objects
-from geoclip_lite.index.opening import open_index
 
-__all__ = [
-    "Abilities",
-    "BadFilterError",
-    "BadInputError",
-    "DamagedError",
-    "Filter",
-    "Hits",
-    "Index",
-    "IndexWarning",
-    "LockedError",
-    "MismatchError",
-    "MissingPackageError",
-    "Rows",
-    "Schema",
-    "UnavailableError",
-    "VectorStoreError",
-    "field",
-    "open_index",
-    "search_objects",
-]
+PLACES = "memory:, a folder, exact:<folder>, faiss:<folder> or milvus:<URI>/<collection>"
+STORES = {"exact": "memory.Exact", "faiss": "hnsw.Faiss", "lance": "lance.Lance", "milvus": "milvus.Milvus"}
+LOCK_TIMEOUT = 10.0
+
+
+def open_index(
+    where: str | Path,
+    *,
+    dim: int | None = None,
+    encoder: str | None = None,
+    fields: Mapping[str, type] | None = None,
+    payload: int | None = None,
+    patience: float = LOCK_TIMEOUT,
+) -> Index:
+    """Opens an index, or begins one where there is none.
+
+    memory:           numpy, exact, gone with the process
+    <folder>          LanceDB, the default; also lance:<folder>
+    exact:<folder>    numpy, exact; all rows are in memory, saved by `optimise` and `close`
+    faiss:<folder>    the same rows with an HNSW graph of faiss
+    milvus:<URI>/<collection>    a Milvus server, e.g. milvus:http://localhost:19530/photos
+
+    Args:
+        dim: of the vectors. This and what follows is needed to begin an index; later on, what is given is
+            compared with what is there.
+        encoder: the fingerprint of the encoder whose vectors these are.
+        fields: name -> str, int, float or bool; what filters can ask for.
+        payload: how many numbers are kept beside each vector, in half precision, not searched.
+        patience: seconds to wait for another process or a server.
+
+    Raises:
+        BadInputError: arguments that cannot be, or are missing.
+        MismatchError: the index is of another encoder or size, has other fields, or there is something else.
+        DamagedError, LockedError, UnavailableError, MissingPackageError: it cannot be used.
+    """
+    if not 0 < patience < float("inf"):
+        raise BadInputError(f"patience must be a time in seconds above 0, got {patience!r}")
+    fields = None if fields is None else dict(fields)
+    expected = {"dim": dim, "encoder": encoder, "fields": fields, "payload": payload}
+    expected = {name: value for name, value in expected.items() if value is not None}
+    scheme, colon, place = str(where).partition(":")
+    if not colon or len(scheme) == 1:  # a lone letter is a drive, and no scheme
+        scheme, place = "lance", str(where)
+    if where == "memory:":
+        scheme = "exact"
+    elif not place or scheme not in STORES:
+        raise BadInputError(f"where must be {PLACES}, got {str(where)!r}")
+    module, _, name = STORES[scheme].partition(".")
+    try:
+        store = getattr(import_module(f"geoclip_lite.index.{module}"), name)
+    except ImportError as error:
+        extra = "milvus" if scheme == "milvus" else "index"
+        raise MissingPackageError(f"{where}: {error}: pip install 'geoclip-lite[{extra}]'") from error
+    return Index(store(place, expected, patience))

@@ -1,11 +1,7 @@
-"""What an index is: rows of an id, a unit vector and fields; and how one talks to a store of them.
+"""What an index is: rows of an id, a unit vector, fields and perhaps a payload; and how one talks to it.
 
-Schema     whose vectors, how long, with which fields
-Rows       what goes in and what can be read back
-Hits       what a search returns
-Abilities  what a store promises beyond the contract
-Store      the protocol that every store speaks
-Index      the only way to a store: everything is checked here, before a store sees it
+Index is the only way to a store, and checks everything before a store sees it. `Store` is what a store does;
+`memory.Exact` says in numpy what that means.
 """
 
 from __future__ import annotations
@@ -13,301 +9,249 @@ from __future__ import annotations
 import json
 import operator
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import NamedTuple, Protocol
 
-import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float16
+from numpy import ndarray
 from torch import Tensor
 
 from geoclip_lite.index.errors import BadInputError, MismatchError, VectorStoreError
-from geoclip_lite.index.filters import Filter, OneOf, Value, check_text, checked, plain
-from geoclip_lite.retrieval import ROUNDING, Ranking, unit_rows
+from geoclip_lite.index.filters import Filter, Value, checked, field, plain
+from geoclip_lite.retrieval import ROUNDING, unit_rows
 
 KINDS = {kind.__name__: kind for kind in (str, int, float, bool)}
-NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-MAX_DIM = 32_768
-MAX_K = 10_000
+NAME = re.compile(r"(?!id$)[a-z][a-z0-9_]{0,63}")
+MAX_DIM, MAX_K = 32_768, 10_000
 MAX_ID = 512  # bytes
 READ_AT_ONCE = 1000  # ids asked for in one request
 
-Vectors = Tensor | np.ndarray
-Found = tuple[list[str], list[float]]  # ids and cosines, in any order
-
-
-# --- what is kept ---------------------------------------------------------------------------------
+Vectors = Tensor | ndarray
+Queries = Float[ndarray, "queries dim"]
+Nearest = tuple[Sequence[str], Sequence[float], "Rows | None"]  # of one query: ids, cosines, their rows
 
 
 @dataclass(frozen=True)
 class Schema:
-    """Whose vectors an index holds.
+    """What an index holds.
 
     Args:
         dim: numbers in a vector.
         encoder: the encoder's fingerprint. Vectors of two encoders cannot be compared.
         fields: name -> str, int, float or bool. Every row has a value for each.
-
-    Raises:
-        BadInputError: a dimension, name or type that cannot be.
+        payload: how many numbers are kept beside each vector, in half precision, not searched.
     """
 
     dim: int
     encoder: str
     fields: Mapping[str, type]
+    payload: int = 0
 
     def __post_init__(self):
-        if type(self.dim) is not int or not 1 <= self.dim <= MAX_DIM:
-            raise BadInputError(f"dim must be a whole number from 1 to {MAX_DIM}, got {self.dim!r}")
+        for name, least in (("dim", 1), ("payload", 0)):
+            if type(size := getattr(self, name)) is not int or not least <= size <= MAX_DIM:
+                raise BadInputError(f"{name} must be a whole number from {least} to {MAX_DIM}, got {size!r}")
         if not isinstance(self.encoder, str) or not self.encoder:
             raise BadInputError(f"encoder must be a fingerprint, got {self.encoder!r}: encoder.fingerprint")
         for name, kind in dict(self.fields).items():
-            if not isinstance(name, str) or not NAME.fullmatch(name) or name in ("id", "vector"):
-                rule = "a name of up to 64 of a-z, 0-9 and _, not id or vector"
-                raise BadInputError(f"fields must each have {rule}, got {name!r}")
-            if kind not in KINDS.values():
-                raise BadInputError(f"fields must be of type {', '.join(KINDS)}, got {kind!r} for {name!r}")
-
-    @property
-    def columns(self) -> dict[str, type]:
-        """What a filter may name."""
-        return {"id": str, **self.fields}
-
-    def to_json(self) -> str:
-        """For the store's own records."""
-        fields = {name: kind.__name__ for name, kind in self.fields.items()}
-        return json.dumps({"dim": self.dim, "encoder": self.encoder, "fields": fields})
+            if not isinstance(name, str) or not NAME.fullmatch(name) or kind not in KINDS.values():
+                wanted = f"names of up to 64 of a-z, 0-9 and _, not id, with one of {', '.join(KINDS)}"
+                raise BadInputError(f"fields must be {wanted}, got {name!r}: {kind!r}")
 
     @classmethod
-    def from_json(cls, text: str) -> Schema:
-        """Raises ValueError or KeyError for what `to_json` has not written."""
+    def agreed(cls, present: Schema | None, expected: Mapping[str, object], where: object) -> Schema:
+        """The schema that is present at a place or, if there is none, the expected one.
+
+        Raises:
+            BadInputError: there is none, and what is expected leaves something open.
+            MismatchError: something else is expected.
+        """
+        if present is None and not {"dim", "encoder"} <= expected.keys():
+            raise BadInputError(f"there is no index at {where} yet: to begin one, give dim and encoder")
+        schema = present or cls(**{"fields": {}} | expected)
+        for name, wanted in expected.items():
+            if (have := getattr(schema, name)) != wanted:
+                advice = "open it with that, or begin another index elsewhere"
+                raise MismatchError(f"{name} {wanted!r} was asked for, {where} holds {have!r}: {advice}")
+        return schema
+
+    def to_json(self) -> str:
+        kinds = {name: kind.__name__ for name, kind in self.fields.items()}
+        return json.dumps(asdict(self) | {"fields": kinds})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Schema:
+        """Raises ValueError, KeyError or TypeError for what `to_json` has not written."""
         about = json.loads(text)
         return cls(**about | {"fields": {name: KINDS[kind] for name, kind in about["fields"].items()}})
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the caller of `open_index` expects to find; None: whatever there is."""
-
-    dim: int | None = None
-    encoder: str | None = None
-    fields: Mapping[str, type] | None = None
-
-    def fresh(self, where: str) -> Schema:
-        """For an index that does not exist yet."""
-        if self.dim is None or self.encoder is None:
-            raise BadInputError(f"there is no index at {where} yet: to begin one, give dim and encoder")
-        return Schema(self.dim, self.encoder, dict(self.fields or {}))
-
-    def check(self, found: Schema, where: str) -> Schema:
-        """Raises MismatchError if the index holds something else."""
-        for name in ("encoder", "dim", "fields"):
-            wanted, have = getattr(self, name), getattr(found, name)
-            if wanted is not None and wanted != have:
-                advice = "open it with that, or begin another index elsewhere"
-                if name == "encoder":
-                    advice += "; one that version 0.1.0 began on a GPU has to be begun anew"
-                raise MismatchError(f"{name} {wanted!r} was asked for, {where} holds {have!r}: {advice}")
-        return found
-
-
-@dataclass(frozen=True)
 class Rows:
-    """Rows that have been checked.
-
-    Args:
-        vectors: unit rows in single precision, on the CPU.
-        fields: a list per field, one value a row.
-    """
+    """Rows that have been checked: vectors are unit rows on the CPU, `fields` has a list per field."""
 
     ids: tuple[str, ...]
     vectors: Float[Tensor, "rows dim"]
     fields: Mapping[str, Sequence[Value]]
+    payload: Float16[Tensor, "rows payload"] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def slice(self, start: int, stop: int) -> Rows:
-        """Some of them."""
-        fields = {name: values[start:stop] for name, values in self.fields.items()}
-        return Rows(self.ids[start:stop], self.vectors[start:stop], fields)
+    @classmethod
+    def none(cls, schema: Schema) -> Rows:
+        payload = torch.empty(0, schema.payload, dtype=torch.float16) if schema.payload else None
+        return cls((), torch.empty(0, schema.dim), {name: [] for name in schema.fields}, payload)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """One after the other; one at least."""
+        ids = tuple(name for part in parts for name in part.ids)
+        fields = {name: [value for part in parts for value in part.fields[name]] for name in parts[0].fields}
+        payload = None if parts[0].payload is None else torch.cat([part.payload for part in parts])
+        return cls(ids, torch.cat([part.vectors for part in parts]), fields, payload)
+
+    def take(self, places: Sequence[int]) -> Rows:
+        """Some of them, in this order."""
+        index = torch.as_tensor(places, dtype=torch.long)
+        fields = {name: [values[place] for place in places] for name, values in self.fields.items()}
+        payload = None if self.payload is None else self.payload[index]
+        return Rows(tuple(self.ids[place] for place in places), self.vectors[index], fields, payload)
 
 
 @dataclass(frozen=True)
 class Hits:
     """For each query ids and cosines, best first; equal cosines in the order of the ids.
 
-    A query has k of them, or as many as there are rows that pass the filter.
+    A query has k of them, or as many as there are rows that pass the filter. `rows`: the same hits with
+    vectors, fields and payload, if they were asked for.
     """
 
     ids: tuple[tuple[str, ...], ...]
     scores: tuple[Float[Tensor, " hits"], ...]
-
-    def ranking(self, gallery: Sequence[str], **about) -> Ranking:
-        """The same as numbers of gallery items, for rerankers and metrics.
-
-        Args:
-            gallery: the id of each item.
-            about: `method`, see `Ranking`.
-
-        Raises:
-            ValueError: if an id is not in the gallery, or queries have different numbers of hits.
-        """
-        numbers = {name: number for number, name in enumerate(gallery)}
-        if unknown := {name for row in self.ids for name in row if name not in numbers}:
-            raise ValueError(f"gallery must name every hit, {sorted(unknown)[0]!r} is not in it")
-        if len({len(row) for row in self.ids}) != 1:
-            raise ValueError("queries must have the same number of hits: lower k, or widen the filter")
-        indices = torch.tensor([[numbers[name] for name in row] for row in self.ids])
-        return Ranking(indices, torch.stack(self.scores), len(gallery), **about)
+    rows: tuple[Rows, ...] | None = None
 
 
-# --- stores ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Abilities:
+class Capabilities(NamedTuple):
     """What a store promises beyond the contract that all keep.
 
-    Args:
-        exact: a search returns the true nearest rows; else nearly all of them.
-        persistent: rows outlive the process. An upsert that has returned survives `kill -9`.
-        several_readers: other processes may read while one writes, and see what it has written.
-        atomic: an upsert is there as a whole or not at all.
-        checksums: `verify` notices a file that has changed.
-        server: the rows are behind a network, which may be slow or down.
+    exact: a search returns the true nearest rows; else nearly all of them.
+    durable: an upsert that has returned survives `kill -9`; else rows are saved by `optimise` and `close`.
+    shared: other processes may read and write at the same time, and see what is written.
     """
 
     name: str
     exact: bool
-    persistent: bool
-    several_readers: bool
-    atomic: bool
-    checksums: bool
-    server: bool = False
+    durable: bool
+    shared: bool
 
 
 class Store(Protocol):
-    """What a store does. It is handed nothing that `Index` has not checked.
-
-    put       replaces rows of the same id; returns once they are safe
-    remove    deletes the rows that pass
-    nearest   min(k, rows that pass) ids and cosines per query, in any order
-    read      the rows that pass, in any order
-    optimise  builds what makes reading by id quick and, if asked, searching by vector; may take long
-    verify    raises DamagedError if a file has changed
-    """
+    """`nearest` returns the k best rows that pass, or more, for each query; the order of rows is free."""
 
     schema: Schema
-    abilities: Abilities
+    capabilities: Capabilities
 
     def put(self, rows: Rows) -> None: ...
     def remove(self, where: Filter) -> None: ...
-    def nearest(
-        self, queries: Float[np.ndarray, "queries dim"], k: int, where: Filter | None
-    ) -> list[Found]: ...
     def count(self, where: Filter | None) -> int: ...
     def read(self, where: Filter) -> Rows: ...
-    def optimise(self, by_vector: bool) -> None: ...
+    def values(self, name: str) -> dict[str, Value]: ...
+    def nearest(self, queries: Queries, k: int, where: Filter | None, rows: bool) -> list[Nearest]: ...
+    def optimise(self) -> None: ...
     def verify(self) -> None: ...
     def close(self) -> None: ...
 
 
 class Index:
-    """Rows of an id, a unit vector and fields, in a store. See `open_index`.
+    """Rows in a store, see `open_index`.
 
     Every method raises `BadInputError` for what no store should see, and then nothing has changed.
     `LockedError`, `UnavailableError` and `DamagedError` come from the store.
     """
 
     def __init__(self, store: Store):
-        self._store: Store | None = store
-        self.schema, self.abilities = store.schema, store.abilities
+        self._store, self.schema, self.capabilities = store, store.schema, store.capabilities
 
     def upsert(
-        self, ids: Sequence[str], vectors: Vectors, fields: Mapping[str, Sequence[Value]] | None = None
+        self,
+        ids: Sequence[str],
+        vectors: Vectors,
+        fields: Mapping[str, Sequence[Value]] | None = None,
+        payload: Vectors | None = None,
     ) -> None:
-        """Adds rows, replacing those with the same id. Once it returns, they are safe.
+        """Adds rows, replacing those with the same id. In a durable store they are then safe.
 
         Args:
             ids: each once; texts of at most 512 bytes.
             vectors: unit rows of the index's encoder, one per id; `retrieval.unit_rows` makes them.
             fields: for each field of the index, one value per id.
+            payload: rows of `schema.payload` finite numbers.
         """
         ids = _checked_ids(ids)
         if len(ids) == len(vectors) == 0:
             return
-        rows = Rows(
-            ids, self._stored_vectors(vectors, len(ids)), self._checked_fields(fields or {}, len(ids))
-        )
-        self._opened.put(rows)
+        unit, fields = self._unit(vectors, "vectors", len(ids)), self._checked_fields(fields or {}, len(ids))
+        self._opened.put(Rows(ids, unit, fields, self._checked_payload(payload, len(ids))))
 
-    def search(self, queries: Vectors, k: int, where: Filter | None = None) -> Hits:
+    def search(self, queries: Vectors, k: int, where: Filter | None = None, *, rows: bool = False) -> Hits:
         """The k rows with the highest cosine among those that pass the filter, for each query.
 
         Args:
             queries: of any length but zero, from the index's encoder.
             k: 1 to 10,000.
+            rows: whether the hits come with their vectors, fields and payload.
         """
-        k, where = checked_k(k), self._checked_filter(where)
-        queries = self._matrix(queries, "queries").numpy()
-        found = [_ordered(ids, scores, k) for ids, scores in self._opened.nearest(queries, k, where)]
-        ids, scores = zip(*found, strict=True)
-        return Hits(ids, scores)
+        k, where, queries = checked_k(k), self._checked(where), self._unit(queries, "queries").numpy()
+        nearest = [_best(k, *one) for one in self._opened.nearest(queries, k, where, rows)]
+        ids, scores, contents = zip(*nearest, strict=True)
+        return Hits(ids, scores, contents if rows else None)
+
+    def read(self, ids: Sequence[str]) -> Rows:
+        """The rows of these ids, in this order. Raises KeyError for an id that the index does not have."""
+        ids = _checked_ids(ids)
+        rows = self.matching("id", ids)
+        places = {name: place for place, name in enumerate(rows.ids)}
+        if unknown := [name for name in ids if name not in places]:
+            raise KeyError(f"ids must be in the index, {unknown[0]!r} is not ({len(unknown)} such ids)")
+        return rows.take([places[name] for name in ids])
+
+    def matching(self, name: str, values: Sequence[Value]) -> Rows:
+        """All rows whose field is one of the values, in any order."""
+        some = _one_of(name, list(dict.fromkeys(values)))
+        parts = [self._opened.read(self._checked(one)) for one in some]
+        return Rows.joined([Rows.none(self.schema), *parts])
+
+    def values(self, name: str) -> dict[str, Value]:
+        """id -> the value of a field, for all rows. No vector is read."""
+        if name not in self.schema.fields:
+            raise BadInputError(f"name must be one of the fields {list(self.schema.fields)}, got {name!r}")
+        return self._opened.values(name)
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Filter | None = None) -> None:
         """Deletes the rows of these ids, or those that pass the filter. Unknown ids are passed over."""
         if (ids is None) == (where is None):
             raise BadInputError("delete needs either ids or where, got both or neither")
-        if ids is None:
-            self._opened.remove(self._checked_filter(where))
-            return
-        for some in _blocks(_checked_ids(ids)):
-            self._opened.remove(OneOf("id", some))
+        for one in [where] if ids is None else _one_of("id", _checked_ids(ids)):
+            self._opened.remove(self._checked(one))
 
     def count(self, where: Filter | None = None) -> int:
         """How many rows there are, or pass the filter."""
-        return self._opened.count(self._checked_filter(where))
+        return self._opened.count(self._checked(where))
 
-    def read(self, ids: Sequence[str]) -> Rows:
-        """The rows of these ids, in this order.
-
-        Raises:
-            KeyError: an id that the index does not have.
-        """
-        ids = _checked_ids(ids)
-        found = self.matching("id", ids)
-        places = {name: place for place, name in enumerate(found.ids)}
-        if unknown := [name for name in ids if name not in places]:
-            raise KeyError(f"ids must be in the index, {unknown[0]!r} is not ({len(unknown)} such ids)")
-        order = [places[name] for name in ids]
-        fields = {name: [values[place] for place in order] for name, values in found.fields.items()}
-        return Rows(ids, found.vectors[order], fields)
-
-    def matching(self, name: str, values: Sequence[Value], where: Filter | None = None) -> Rows:
-        """All rows whose field is one of the values (and which pass the filter), in any order."""
-        blocks = [OneOf(name, some) for some in _blocks(tuple(values))]
-        parts = [self._opened.read(self._checked_filter(b if where is None else b & where)) for b in blocks]
-        ids = tuple(name for part in parts for name in part.ids)
-        fields = {f: [value for part in parts for value in part.fields[f]] for f in self.schema.fields}
-        nothing = torch.empty(0, self.schema.dim)
-        return Rows(ids, torch.cat([part.vectors for part in parts] or [nothing]), fields)
-
-    def optimise(self, *, by_vector: bool = True) -> None:
-        """Builds what makes searching quick. Worth it once after many upserts; may take minutes.
-
-        Args:
-            by_vector: False for rows that are only ever read by their ids: saves the graph.
-        """
-        self._opened.optimise(by_vector)
+    def optimise(self) -> None:
+        """Builds what makes searching quick, after many upserts. May take minutes, and be interrupted."""
+        self._opened.optimise()
 
     def verify(self) -> None:
-        """Reads every file. Raises DamagedError if one differs from what was written, or is missing."""
+        """Reads every row. Raises DamagedError if one cannot be read, or its vector is not of length 1."""
         self._opened.verify()
 
     def close(self) -> None:
-        """Lets go of files and connections. Nothing is lost without it."""
+        """Saves what is not yet safe, and lets go of files and connections."""
         if self._store is not None:
             self._store.close()
         self._store = None
@@ -329,31 +273,22 @@ class Index:
             raise VectorStoreError("this index has been closed: open it anew with open_index")
         return self._store
 
-    def _checked_filter(self, where: Filter | None) -> Filter | None:
-        return None if where is None else checked(where, self.schema.columns)
+    def _checked(self, where: Filter | None) -> Filter | None:
+        return None if where is None else checked(where, {"id": str, **self.schema.fields})
 
-    def _matrix(self, vectors: Vectors, name: str) -> Float[Tensor, "rows dim"]:
-        """Unit rows in single precision, on the CPU, of the index's dimension."""
+    def _unit(self, vectors: Vectors, name: str, n_ids: int | None = None) -> Float[Tensor, "rows dim"]:
+        """Unit rows in single precision, on the CPU. Those for ids must have been of length 1 before."""
         try:
-            matrix = torch.as_tensor(vectors).detach().cpu()
-            matrix = matrix if matrix.dtype == torch.float64 else matrix.float()
-            unit = unit_rows(matrix, name).float().contiguous()
+            given = torch.as_tensor(vectors).detach().cpu()
+            unit = unit_rows(given, name).float().contiguous()
         except (ValueError, TypeError, RuntimeError) as error:
             raise BadInputError(str(error) if name in str(error) else f"{name}: {error}") from error
-        if unit.shape[1] != self.schema.dim:
-            lengths = f"length {self.schema.dim}, got {unit.shape[1]}"
-            raise BadInputError(f"{name} must have rows of {lengths}: are they from another encoder?")
-        return unit
-
-    def _stored_vectors(self, vectors: Vectors, n_ids: int) -> Float[Tensor, "rows dim"]:
-        unit = self._matrix(vectors, "vectors")
-        if len(unit) != n_ids:
-            raise BadInputError(f"vectors must be one row per id, got {len(unit)} for {n_ids} ids")
-        norms = torch.linalg.vector_norm(torch.as_tensor(vectors).detach().double(), dim=1).cpu()
-        if (off := ~((norms - 1).abs() < ROUNDING)).any():
-            row = int(off.nonzero()[0])
-            got = f"row {row} is of length {float(norms[row]):.4g} ({int(off.sum())} such rows)"
-            raise BadInputError(f"vectors must be unit rows, {got}: pass them through unit_rows first")
+        if unit.shape[1] != self.schema.dim or n_ids not in (None, len(unit)):
+            wanted = f"{'' if n_ids is None else f'{n_ids} (one per id) '}rows of length {self.schema.dim}"
+            got = f"{tuple(unit.shape)}: are they from another encoder?"
+            raise BadInputError(f"{name} must be {wanted}, got shape {got}")
+        if n_ids and (off := not_unit(given)):
+            raise BadInputError(f"{name} must be unit rows, {off}: pass them through unit_rows first")
         return unit
 
     def _checked_fields(self, fields: Mapping[str, Sequence[Value]], n_ids: int) -> dict[str, list[Value]]:
@@ -366,41 +301,59 @@ class Index:
             if len(values) != n_ids:
                 got = f"{len(values)} for {n_ids} ids"
                 raise BadInputError(f"fields[{name!r}] must be a list with one value per id, got {got}")
-            labelled = ((v.item() if isinstance(v, Tensor) else v, f"fields[{name!r}]") for v in values)
-            columns[name] = [plain(value, kind, label) for value, label in labelled]
+            columns[name] = [plain(value, kind, f"fields[{name!r}]") for value in values]
         return columns
+
+    def _checked_payload(self, payload: Vectors | None, n_ids: int) -> Float16[Tensor, "rows payload"] | None:
+        if payload is None and not self.schema.payload:
+            return None
+        half = torch.as_tensor(() if payload is None else payload).detach().cpu().to(torch.float16, copy=True)
+        if half.shape != (wanted := (n_ids, self.schema.payload)) or not half.isfinite().all():
+            got = f"{tuple(half.shape)}, {int((~half.isfinite()).sum())} of them not finite in half precision"
+            raise BadInputError(f"payload must be finite numbers of shape {wanted}, got {got}")
+        return half
+
+
+def check_id(name: str, argument: str = "the id") -> str:
+    """A text of 1 to 512 bytes; raises BadInputError for any other."""
+    if (name := plain(name, str, argument, MAX_ID)) == "":
+        raise BadInputError(f"{argument} must not be empty")
+    return name
 
 
 def _checked_ids(ids: Sequence[str]) -> tuple[str, ...]:
     if isinstance(ids, str):
         raise BadInputError(f"ids must be a list of texts, got the text {ids!r}: write [{ids!r}]")
-    ids = tuple(str(name) if isinstance(name, np.str_) else name for name in ids)
-    for row, name in enumerate(ids):
-        if type(name) is not str or not name:
-            raise BadInputError(f"ids must be non-empty texts, got {name!r} in row {row}: use str(id)")
-        check_text(name, f"ids[{row}]", MAX_ID)
+    ids = tuple(check_id(name, f"ids[{row}]") for row, name in enumerate(ids))
     if len(set(ids)) < len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
+        ((twice, _),) = Counter(ids).most_common(1)
         raise BadInputError(f"ids must each be named once in a call, got {twice!r} twice: keep one of them")
     return ids
 
 
 def checked_k(k: int) -> int:
-    try:
-        number = operator.index(k)
-    except TypeError:
-        number = 0
-    if isinstance(k, bool) or not 1 <= number <= MAX_K:
+    """Raises BadInputError for what is no whole number from 1 to 10,000."""
+    number = operator.index(k) if hasattr(k, "__index__") and not isinstance(k, bool) else 0
+    if not 1 <= number <= MAX_K:
         raise BadInputError(f"k must be a whole number from 1 to {MAX_K}, got {k!r}")
     return number
 
 
-def _blocks(values: tuple[Value, ...]) -> list[tuple[Value, ...]]:
-    return [values[start : start + READ_AT_ONCE] for start in range(0, len(values), READ_AT_ONCE)]
-
-
-def _ordered(ids: list[str], scores: list[float], k: int) -> tuple[tuple[str, ...], Float[Tensor, " hits"]]:
+def _best(k: int, ids: Sequence[str], scores: Sequence[float], rows: Rows | None) -> tuple:
     """Best first; equal scores in the order of the ids, whatever the store made of them."""
-    pairs = sorted(zip(scores, ids, strict=True), key=lambda pair: (-pair[0], pair[1]))[:k]
-    values = torch.tensor([score for score, _ in pairs], dtype=torch.float32)
-    return tuple(name for _, name in pairs), values
+    places = sorted(range(len(ids)), key=lambda place: (-scores[place], ids[place]))[:k]
+    values = torch.tensor([scores[place] for place in places], dtype=torch.float32)
+    return tuple(ids[place] for place in places), values, None if rows is None else rows.take(places)
+
+
+def not_unit(vectors: Float[Tensor, "rows dim"]) -> str:
+    """Which rows are not of length 1, in words; nothing if all are."""
+    norms = torch.linalg.vector_norm(vectors.double(), dim=1)
+    off = (~((norms - 1).abs() < ROUNDING)).nonzero()[:, 0].tolist()
+    return f"row {off[0]} is of length {float(norms[off[0]]):.4g} ({len(off)} such rows)" if off else ""
+
+
+def _one_of(name: str, values: Sequence[Value]) -> list[Filter]:
+    """Filters that are not too large for a store."""
+    starts = range(0, len(values), READ_AT_ONCE)
+    return [field(name).isin(values[start : start + READ_AT_ONCE]) for start in starts]

@@ -1,7 +1,5 @@
 """What can go wrong with an index. Every message names the argument, what came, and what to do about it."""
 
-from __future__ import annotations
-
 
 class VectorStoreError(Exception):
     """The base of all of them."""
@@ -16,15 +14,15 @@ class BadFilterError(BadInputError):
 
 
 class MismatchError(VectorStoreError, ValueError):
-    """What is there is something else: of another encoder, dimension, with other fields, or no index."""
+    """What is there is something else: of another encoder or size, with other fields, or no index."""
 
 
 class DamagedError(VectorStoreError):
-    """A file differs from what was written, or is missing."""
+    """A file is missing, or does not hold what was written."""
 
 
 class LockedError(VectorStoreError, TimeoutError):
-    """Another process held on to the index for longer than `patience`."""
+    """Another process held on to the index for longer than `patience`, or has changed it meanwhile."""
 
 
 class UnavailableError(VectorStoreError, OSError):
@@ -33,7 +31,3 @@ class UnavailableError(VectorStoreError, OSError):
 
 class MissingPackageError(VectorStoreError, ImportError):
     """The store needs a package that is not installed."""
-
-
-class IndexWarning(UserWarning):
-    """Something that can be built anew was damaged or lost. Answers stay right, but may take longer."""

@@ -14,20 +14,14 @@ ROWS_PER_CLUSTER = 100  # as many as a reranker asks for: the last of them are h
 def clustered_vectors(
     n: int, dim: int = 512, *, clusters: int, seed: int, spread: float = 1.0
 ) -> Float[Tensor, "n dim"]:
-    """Unit rows around centres that are the same for every seed.
+    """Unit rows around `clusters` centres, which are the same for every seed.
 
-    Args:
-        clusters: how many centres. With the same number, rows of one seed are queries for those of another.
-        spread: length of the noise, in lengths of a centre. With 1, two rows of a cluster have a cosine of
-            about .5, two of different clusters one of about 0.
-
-    Raises:
-        ValueError: a size below 1, or a negative spread.
+    spread is the length of the noise, in lengths of a centre. With 1, two rows of a cluster have a cosine of
+    about .5, two of different clusters one of about 0. Raises ValueError for sizes below 1 or a negative one.
     """
     if min(n, dim, clusters) < 1 or not spread >= 0:
-        raise ValueError(
-            f"n, dim, clusters must be 1 or more, spread 0 or more: got {n}, {dim}, {clusters}, {spread}"
-        )
+        got = f"{n}, {dim}, {clusters}, {spread}"
+        raise ValueError(f"n, dim, clusters must be 1 or more, spread 0 or more, got {got}")
     centres = torch.randn(clusters, dim, generator=torch.Generator().manual_seed(99))
     generator = torch.Generator().manual_seed(seed)
     which = torch.randint(clusters, (n,), generator=generator)
