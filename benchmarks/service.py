@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -23,11 +24,13 @@ from statistics import median
 from _turns import timed
 
 from geoclip_lite.pipeline import Pipeline
-from geoclip_lite.service import sources, trials
-from geoclip_lite.service.load import Client, Load, descriptions, drive, mixed
-from geoclip_lite.service.trials import Running
+from geoclip_lite.service.collection import open_collection
 
-CLIENTS = (1, 8, 32)
+sys.path.append(str(Path(__file__).parents[1] / "results"))
+import _service as trials
+from _service import Client, Load, Running, descriptions, drive, mixed
+
+CLIENTS = (1, 8, 32, 200)
 WARM = 2.0  # seconds that are not counted
 PAIRS, K = 100, 12  # queries that service and pipeline are asked in turns; results of each
 
@@ -54,10 +57,10 @@ def speed(service: Running, seconds: float) -> None:
     for clients in CLIENTS:
         load = drive(service.address, descriptions, clients, seconds, seed=100 * clients)
         points = "  ".join(f"p{p} {load.percentile(p):6.1f}" for p in (50, 95, 99))
-        print(f"  {clients:>2} clients: {points} ms  {load.throughput:6.1f}/s  {told(load)}")
+        print(f"  {clients:>3} clients: {points} ms  {load.throughput:6.1f}/s  {statuses(load)}")
 
 
-def told(load: Load) -> str:
+def statuses(load: Load) -> str:
     """How often which status came; 0 stands for no answer."""
     return ", ".join(f"{status}: {count:,}" for status, count in sorted(load.statuses.items()))
 
@@ -67,7 +70,7 @@ def memory(service: Running, seconds: float) -> None:
     load, seen = trials.soak(service, mixed, 4, seconds)
     slope, low, high = seen.slope()
     first, last = seen.megabytes[0], seen.megabytes[-1]
-    print(f"  {told(load)}; {first:.0f} MB, in the end {last:.0f}, at most {max(seen.megabytes):.0f}")
+    print(f"  {statuses(load)}; {first:.0f} MB, in the end {last:.0f}, at most {max(seen.megabytes):.0f}")
     print(f"  {slope:+.2f} MB a minute after the warm-up, 95 % interval {low:+.2f} to {high:+.2f}")
 
 
@@ -82,14 +85,16 @@ def main() -> None:
             "--index", str(folder / "demo"), "--encoder", "mini-pairs", log=folder / "log"
         ) as service:
             print(f"one client against the pipeline itself, load {os.getloadavg()[0]:.1f}")
-            beside(service, sources.demo(("mini-pairs",), str(folder / "peer")).pipelines["mini-pairs"])
-            print(f"speed, load {os.getloadavg()[0]:.1f}")
+            beside(
+                service, open_collection(None, ["mini-pairs"], str(folder / "peer")).pipelines["mini-pairs"]
+            )
+            print(f"speed, load {os.getloadavg()[0]:.1f}, {service.memory():.0f} MB")
             speed(service, options.seconds)
+            print(f"  {service.memory():.0f} MB")
             print(f"soak of {options.soak:g} s with 4 clients")
             memory(service, options.soak)
             print("store gone, and back")
-            [index] = [path for path in (folder / "demo").iterdir() if path.name != "copies"]
-            gone = trials.outage(service, index)
+            gone = trials.outage(service, trials.index_in(folder / "demo"))
             print(f"  meanwhile {gone.during}, /health {gone.alive}, /ready {gone.ready}")
             print(f"  first answer {gone.seconds:.2f} s after its return, then {gone.after}")
         print("kill -9 while pictures are sent in")

@@ -6,6 +6,7 @@ python book/search_page.py
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import urlencode
@@ -14,7 +15,9 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from geoclip_lite import images
-from geoclip_lite.service.trials import Running
+
+sys.path.append(str(Path(__file__).parents[1] / "results"))
+from _service import Running
 
 QUERY = "a blue square, a red pentagon and a yellow star"
 WIDTH, HEIGHT = 1000, 1010  # pixels of the page
@@ -29,7 +32,7 @@ def taken(address: str) -> Image.Image:
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         for _ in range(2):  # a first search is slower than any later one
             page.goto(f"{address}/?{urlencode({'q': QUERY})}", wait_until="networkidle")
-        page.wait_for_selector("#boxes g")
+        page.wait_for_selector("#answer svg g")
         content = page.screenshot()
         browser.close()
     return images.read(content)

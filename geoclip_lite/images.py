@@ -1,8 +1,9 @@
 """Pictures as people have them: the one place where files become pixels.
 
-read    a file, or its bytes -> the picture upright and in RGB
-rgb     a picture of any mode -> in RGB
-opened  what is made of an open picture, with one kind of error for all that may be wrong with it
+read     a file, or its bytes -> the picture upright and in RGB
+reduced  the same, scaled down
+rgb      a picture of any mode -> in RGB
+opened   what is made of an open picture, with one kind of error for all that may be wrong with it
 
 A file is what its content says, whatever its name, and no decoder but those of FORMATS ever sees it. Of a
 moving picture, or one of several pages, the first is taken. Colour profiles are not applied: open_clip's
@@ -88,6 +89,22 @@ def read(source: Path | bytes, most_pixels: int = MOST_PIXELS) -> Image.Image:
         UnknownFormatError, OtherFormatError, TooManyPixelsError, PictureError: see there.
     """
     return opened(source, _upright, most_pixels)
+
+
+def reduced(source: Path | bytes, side: int, most_pixels: int = MOST_PIXELS) -> Image.Image:
+    """As `read`, but at most `side` pixels wide and high. Of a JPEG no more is decoded than that needs.
+
+    Raises:
+        UnknownFormatError, OtherFormatError, TooManyPixelsError, PictureError: see there.
+    """
+
+    def use(image: Image.Image) -> Image.Image:
+        image.draft(None, (side, side))
+        picture = _upright(image)
+        picture.thumbnail((side, side))
+        return picture
+
+    return opened(source, use, most_pixels)
 
 
 def rgb(image: Image.Image) -> Image.Image:

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
+import _service as trials
+from _service import Running, descriptions, drive, mixed
 from starlette.testclient import TestClient
 
 from geoclip_lite.answers import Answer
@@ -24,14 +26,12 @@ from geoclip_lite.encoders import shipped
 from geoclip_lite.pipeline import Pipeline
 from geoclip_lite.results import Row, Study
 from geoclip_lite.scenes import Scene
-from geoclip_lite.service import sources, trials
 from geoclip_lite.service.app import create_app
-from geoclip_lite.service.limits import Limits
-from geoclip_lite.service.load import descriptions, drive, mixed
-from geoclip_lite.service.trials import Running
+from geoclip_lite.service.collection import open_collection
+from geoclip_lite.service.guard import Limits
 
 ENCODER = "mini-pairs"
-CLIENTS = (1, 8, 32)
+CLIENTS = (1, 8, 32, 200)
 SECONDS, WARM = 20.0, 5.0  # of each load, and before the first, not counted
 SOAK, SOAKERS = 600.0, 4  # seconds, clients
 AWAY = 3.0  # seconds without a store
@@ -101,8 +101,7 @@ def measured() -> Iterator[Row]:
             yield {"part": "start", "what": "MB", "value": service.memory()}
             yield from loads(service)
             yield from soaked(service)
-            [index] = [path for path in (folder / "demo").iterdir() if path.name != "copies"]
-            yield from away(service, index)
+            yield from away(service, trials.index_in(folder / "demo"))
         yield from killed(folder / "crash")
 
 
@@ -110,9 +109,9 @@ def sample() -> Iterator[Row]:
     """In this process: how many of a burst find a place, and whether what was sent in is found."""
     with tempfile.TemporaryDirectory() as name:
         folder, *_ = trials.small_gallery(Path(name))
-        collection = sources.of_folder(Path(folder), [ENCODER], str(Path(name) / "index"))
+        collection = open_collection(Path(folder), [ENCODER], str(Path(name) / "index"))
         app = create_app(collection, Limits(workers=WORKERS, waiting=WAITING), writable=True)
-        with TestClient(app) as client:
+        with TestClient(app, "http://localhost") as client:
             statuses = burst(client, collection.pipelines[ENCODER])
             for status in (200, 429):
                 yield {"part": "sample", "what": f"of a burst, {status}", "value": statuses[status]}

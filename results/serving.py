@@ -72,12 +72,12 @@ def measure(encoder: DualEncoder, n: int, by_the_clock: bool = True) -> Iterator
         pipeline.optimise()
         yield {"part": "build", "what": "add", "value": added - start}
         yield {"part": "build", "what": "optimise", "value": time.perf_counter() - added}
-        for name in ("pictures", "windows"):
-            yield {"part": "build", "what": f"MB of {name}", "value": megabytes(Path(folder) / name)}
+        yield {"part": "build", "what": "MB", "value": megabytes(Path(folder))}
         if by_the_clock:
             for query in asked[:WARM]:
                 pipeline.search(query, SHORT)
             yield from latency([pipeline.search(query, SHORT) for query in asked])
+            yield from percentiles("index alone", index_alone(pipeline, asked))
         found = [pipeline.search(query, LONG) for query in asked]
         yield from quality(found, wanted)
 
@@ -90,9 +90,24 @@ def latency(answers: list[Answer]) -> Iterator[Row]:
     """Milliseconds of a search, and of each stage."""
     stages = {stage: [a.seconds[stage] for a in answers] for stage in answers[0].seconds}
     for stage, seconds in {"total": [sum(a.seconds.values()) for a in answers], **stages}.items():
-        for p in (50, 95, 99):
-            value = 1000 * float(np.percentile(seconds, p))
-            yield {"part": "latency", "what": stage, "percentile": p, "value": value}
+        yield from percentiles(stage, seconds)
+
+
+def percentiles(stage: str, seconds: list[float]) -> Iterator[Row]:
+    """In milliseconds."""
+    for p in (50, 95, 99):
+        value = 1000 * float(np.percentile(seconds, p))
+        yield {"part": "latency", "what": stage, "percentile": p, "value": value}
+
+
+def index_alone(pipeline: Pipeline, asked: list[str]) -> list[float]:
+    """Seconds of the first stage if no windows come with the candidates."""
+    seconds = []
+    for vector in pipeline.encoder.encode_texts(asked):
+        start = time.perf_counter()
+        pipeline.index.search(vector[None], pipeline.settings.candidates)
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def quality(answers: list[Answer], wanted: list[str]) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""A small collection of drawn scenes for the tests of the service, and a server for it within the process."""
+"""A folder of drawn scenes for the tests of the service, and a server for it within the process."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import io
 import threading
 import time
 from contextlib import contextmanager
-from functools import partial
 
 from geoclip_lite.datasets import shapes
-from geoclip_lite.service import running, sources
+from geoclip_lite.service import running
 from geoclip_lite.service.app import create_app
-from geoclip_lite.service.collection import Collection, Entry
-from geoclip_lite.service.limits import Limits
+from geoclip_lite.service.collection import open_collection
 
 SCENES = shapes.evaluation_scenes()[:60]
-STAMP = "drawn"
 
 
-def drawn_collection(folder, scenes=SCENES, encoders=("mini-pairs",)):
-    """Scenes under encoders, centred as the demo is."""
-    place = str(folder)
-    pipelines = sources.opened(encoders, place, centred=True)
-    examples = sources.captions(scenes)
-    made = Collection("Shapes", pipelines, sources.shelf_of(place, "tests"), examples)
-    made.sync([Entry(s.image_id, s.caption, partial(s.image, 96), STAMP) for s in scenes])
-    return made
+def draw(folder, scenes=SCENES, side=96):
+    """Scenes as captioned files, 00.png and so on; returns the folder."""
+    folder.mkdir(parents=True)
+    for number, scene in enumerate(scenes):
+        scene.image(side).save(folder / f"{number:02}.png")
+        (folder / f"{number:02}.txt").write_text(scene.caption)
+    return folder
+
+
+def drawn_collection(folder, scenes=SCENES, encoders=("mini-pairs",), place=None):
+    """A collection over drawn scenes."""
+    return open_collection(draw(folder / "pictures", scenes), encoders, place or str(folder / "index"))
 
 
 def encoded(picture, kind="PNG"):
@@ -38,9 +39,8 @@ def encoded(picture, kind="PNG"):
 @contextmanager
 def served(collection, limits=None, **options):
     """The address of a collection on a free port. It is stopped as a signal would."""
-    limits = limits or Limits()
     sock = running.listening("127.0.0.1", 0)
-    server = running.server(create_app(collection, limits, **options), limits)
+    server = running.server(create_app(collection, limits, **options))
     thread = threading.Thread(target=server.run, args=([sock],))
     thread.start()
     while not server.started:
@@ -51,3 +51,11 @@ def served(collection, limits=None, **options):
         server.should_exit = True
         thread.join(60)
         assert not thread.is_alive()
+
+
+def wait_for(condition, seconds=30):
+    """Until it comes true."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come true"
+        time.sleep(0.01)

@@ -11,11 +11,10 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
+from _service import Call, Client, search, sending
 from service_gallery import SCENES, drawn_collection, served
 
-from geoclip_lite.service.limits import Limits
-from geoclip_lite.service.load import Call, Client, search
-from geoclip_lite.service.trials import sending
+from geoclip_lite.service.guard import Limits
 
 URI = os.environ.get("GEOCLIP_MILVUS_URI", "")
 
@@ -78,25 +77,21 @@ def wire():
 
 def test_a_service_whose_server_is_gone_says_so_and_goes_on_once_it_is_back(wire, monkeypatch, tmp_path):
     monkeypatch.setenv("GEOCLIP_CACHE", str(tmp_path))
-    place = f"milvus:{wire.uri}/t{uuid.uuid4().hex[:8]}_{{}}"
-    collection = drawn_collection(place, SCENES[:4])
-    indexes = [index for p in collection.pipelines.values() for index in (p.pictures, p.windows)]
-    names = [index._store.name for index in indexes]
-    call = search(SCENES[0].caption, k=2)
+    place = f"milvus:{wire.uri}/t{uuid.uuid4().hex[:8]}"
+    call, sent = search(SCENES[0].caption, k=2), sending(SCENES[9])
+    collection = drawn_collection(tmp_path, SCENES[:4], place=place)
     with served(collection, Limits(seconds=8), writable=True) as address:
         client = Client(address)
         wire.cut()
-        assert client.ask(call).status == 503
-        assert client.ask(sending(SCENES[9])).status == 503
-        assert client.ask(Call("GET", "/ready")).status == 503
+        for asked in (call, sent, Call("GET", "/ready")):
+            assert client.ask(asked).status == 503
         assert client.ask(Call("GET", "/health")).status == 200
         wire.mend()
         await_status(client, call, 200)
         assert client.ask(Call("GET", "/ready")).status == 200
-        assert client.ask(sending(SCENES[9])).status == 200
+        assert client.ask(sent).status == 204
         assert client.ask(search(SCENES[9].caption, k=1)).status == 200
         client.close()
-    drop(names)
 
 
 def await_status(client, call, status, seconds=100):
@@ -106,11 +101,3 @@ def await_status(client, call, status, seconds=100):
         assert reply.status == 503, reply
         assert time.monotonic() < until, f"no {status} within {seconds} s"
         time.sleep(0.1)
-
-
-def drop(names):
-    from pymilvus import MilvusClient
-
-    client = MilvusClient(URI)
-    for name in names:
-        client.drop_collection(name)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import replace
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import urlencode
 
 import open_clip
 import pytest
@@ -14,15 +12,14 @@ from PIL import Image
 from service_gallery import SCENES, drawn_collection, encoded, served
 from test_pages import Visit, complaints_about_access
 
-from geoclip_lite.datasets.folder import LeftOut
 from geoclip_lite.encoders.mini import MiniClip
 from geoclip_lite.index import UnavailableError
-from geoclip_lite.service.collection import Entry
-from geoclip_lite.service.load import Call, Client
+from geoclip_lite.service.guard import Limits
 
 SCENE = SCENES[7]
 POOR_PICTURES = """() => [...document.querySelectorAll('#results img')]
     .filter(image => !image.naturalWidth || !image.alt.trim()).map(image => image.src)"""
+FOCUS = "document.activeElement.id || document.activeElement.tagName"
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +29,7 @@ def collection(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(collection):
-    with served(collection, writable=True) as place:
+    with served(collection, Limits(waiting=64)) as place:
         yield place
 
 
@@ -41,7 +38,7 @@ class Search(Visit):
 
     def __init__(self, browser, address, asked="", **options):
         super().__init__(browser, f"{address}/{asked}", address, **options)
-        self.page.wait_for_function("() => document.querySelector('#about').textContent")
+        self.page.wait_for_selector("#about:not(:empty)")
 
     def ask(self, text):
         self.page.fill("#query", text)
@@ -52,62 +49,59 @@ class Search(Visit):
         self.page.wait_for_function("() => !document.body.classList.contains('busy')")
         self.page.wait_for_function("() => [...document.images].every(image => image.complete)")
 
+    def await_best(self, caption):
+        self.page.wait_for_function(f"() => document.querySelector('#picture').alt === {caption!r}")
+
     def said(self, name):
         return self.page.inner_text(f"#{name}")
 
+    def send(self, name, content):
+        self.page.set_input_files("#file", {"name": name, "mimeType": "", "buffer": content})
 
-def test_a_scene_is_found_by_its_description_and_explained_within_ten_seconds(browser, address):
-    """As a person does it: opens the page, types, presses Enter, reads."""
-    began = time.perf_counter()
+
+def test_a_scene_is_found_by_its_description_and_explained(browser, address):
+    """As a person does it: opens the page, looks, types, presses Enter, reads."""
     with Search(browser, address) as visit:
-        assert visit.page.evaluate("document.activeElement.id") == "query"
-        visit.page.keyboard.type(" and ".join(f"a {thing.phrase}" for thing in SCENE.objects), delay=20)
+        assert visit.page.evaluate(FOCUS) == "query"
+        assert visit.page.locator("#sample img").count() > 10
+        assert "--encoder" in visit.said("notes")
         visit.page.keyboard.press("Enter")
-        visit.page.wait_for_selector("#why:not(:empty)")
-        assert time.perf_counter() - began < 10
-        assert visit.page.get_attribute("#picture", "alt") == SCENE.caption
+        visit.page.wait_for_selector("#status:not(:empty)")
+        visit.page.keyboard.type(" and ".join(f"a {thing.phrase}" for thing in SCENE.objects))
+        visit.page.keyboard.press("Enter")
+        visit.await_best(SCENE.caption)
         assert visit.said("place") == "Why it came first"
-        why = visit.said("why")
-        assert all(f"“{thing.phrase}”" in why for thing in SCENE.objects)
-        visit.page.wait_for_selector("#boxes g")
-        assert visit.page.locator("#boxes g").count() == len(SCENE.objects)
+        assert all(f"“{thing.phrase}”" in visit.said("why") for thing in SCENE.objects)
+        visit.page.wait_for_selector("#answer svg g")
+        assert visit.page.locator("#answer svg g").count() == len(SCENE.objects)
         assert visit.page.locator("#sum li").count() == len(SCENE.objects) + 1
+        assert not visit.page.is_visible("#some")
         assert not visit.complaints
-
-
-def test_frames_lie_where_the_objects_are(browser, address):
-    with Search(browser, address) as visit:
-        visit.ask(SCENE.caption)
-        visit.page.wait_for_selector("#boxes g")
-        frame = visit.page.locator(".frame").first.bounding_box()
-        boxes = [b.bounding_box() for b in visit.page.locator("#boxes .line").all()]
-        for thing, box in zip(sorted(SCENE.objects, key=lambda o: o.phrase), boxes, strict=True):
-            x, y = (
-                frame["x"] + thing.position[0] * frame["width"],
-                frame["y"] + thing.position[1] * frame["height"],
-            )
-            assert box["x"] <= x <= box["x"] + box["width"]
-            assert box["y"] <= y <= box["y"] + box["height"]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_accessible_and_fits_before_and_after_a_search_and_with_an_error(
-    browser, address, scheme, width
-):
+def test_it_is_accessible_and_fits_whatever_it_shows(browser, address, scheme, width):
+    def fine():
+        assert not complaints_about_access(visit.page)
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+
     with Search(browser, address, scheme=scheme, width=width) as visit:
         visit.page.evaluate("document.querySelector('#options').open = true")
-        assert not complaints_about_access(visit.page)
+        fine()
         visit.ask(f"{SCENE.caption}, unheardofwordwithoutanyendunheardofwordwithoutanyend")
         assert "never saw" in visit.said("notes")
-        assert not complaints_about_access(visit.page)
         assert not visit.page.evaluate(POOR_PICTURES)
+        fine()
+        visit.page.click("#enlarge")
+        visit.page.wait_for_function("() => document.querySelector('#full-picture').naturalWidth")
+        fine()
+        visit.page.keyboard.press("Escape")
         assert not visit.complaints
         visit.ask(", ".join(["red circle"] * 30))
         assert "more than 24" in visit.said("problem")
         assert visit.page.locator("#results").is_hidden()
-        assert not complaints_about_access(visit.page)
-        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+        fine()
 
 
 def test_it_can_be_used_by_keyboard_alone(browser, address):
@@ -116,38 +110,39 @@ def test_it_can_be_used_by_keyboard_alone(browser, address):
         keys.type("red circle")
         keys.press("Enter")
         visit.settled()
-        visit.page.focus("#list button")
-        keys.press("ArrowRight")
-        keys.press("ArrowRight")
-        assert visit.said("place") == "Why it is number 3"
-        assert visit.page.evaluate("document.activeElement.hasAttribute('aria-current')")
-        keys.press("End")
-        assert visit.said("place") == "Why it is number 12"
-        keys.press("Home")
-        assert visit.said("place") == "Why it came first"
+        for key, place in (("ArrowRight", "2"), ("ArrowRight", "3"), ("End", "12"), ("Home", "first")):
+            keys.press(key)
+            assert place in visit.said("place")
+            assert visit.page.evaluate("document.activeElement.hasAttribute('aria-current')")
         keys.press("/")
-        assert visit.page.evaluate("document.activeElement.id") == "query"
+        assert visit.page.evaluate(FOCUS) == "query"
         keys.type("a/b")
         assert visit.page.input_value("#query") == "a/b", "a slash can be typed"
-
-
-def test_every_control_is_reached_by_tab_and_shows_it(browser, address):
-    with Search(browser, address) as visit:
-        visit.ask("red circle")
         visit.page.evaluate("document.activeElement.blur()")
         reached = []
-        for _ in range(20):
-            visit.page.keyboard.press("Tab")
-            active = "document.activeElement.id || document.activeElement.tagName"
-            reached.append(visit.page.evaluate(active))
-        assert {"query", "encoder", "reranker", "source", "target", "strength", "file"} <= set(reached)
-        assert reached.count("BUTTON") > 1
+        for _ in range(30):
+            keys.press("Tab")
+            reached.append(visit.page.evaluate(FOCUS))
+        controls = {
+            "query",
+            "encoder",
+            "reranker",
+            "source",
+            "target",
+            "strength",
+            "file",
+            "enlarge",
+            "like",
+            "more",
+        }
+        assert controls <= set(reached)
 
 
-def test_controls_change_what_is_asked(browser, address):
+def test_controls_change_what_is_asked_and_there_is_more(browser, address):
     with Search(browser, address) as visit:
         visit.ask("red circle")
-        assert "mini-pairs" in visit.said("status")
+        visit.page.click("#more")
+        visit.page.wait_for_function("() => document.querySelectorAll('#list li').length === 24")
         visit.page.select_option("#encoder", "mini-single")
         visit.settled()
         assert "mini-single" in visit.said("status")
@@ -155,27 +150,63 @@ def test_controls_change_what_is_asked(browser, address):
         visit.settled()
         assert "as a whole" in visit.said("why")
         before = visit.said("why")
+        visit.page.fill("#strength", "1.5")
+        assert "two words" in visit.said("needs")
         visit.page.fill("#source", "red")
         visit.page.fill("#target", "blue")
-        visit.page.fill("#strength", "1.5")
         visit.page.wait_for_function(f"() => document.querySelector('#why').textContent !== {before!r}")
         assert "blue" in visit.page.get_attribute("#picture", "alt")
-        assert visit.said("by") == "1.50"
+        assert (visit.said("needs"), visit.said("strength-value")) == ("", "1.50")
 
 
 def test_a_search_has_an_address_and_can_be_gone_back_to(browser, address):
     with Search(browser, address) as visit:
         visit.ask(SCENES[3].caption)
         visit.ask(SCENE.caption)
-        here = visit.page.url
+        visit.page.click("#like")
+        visit.page.wait_for_selector("#chosen:visible")
+        visit.settled()
+        like = visit.page.url
         visit.page.go_back()
-        visit.page.wait_for_function(
-            f"() => document.querySelector('#picture').alt === {SCENES[3].caption!r}"
-        )
+        visit.await_best(SCENE.caption)
+        visit.page.go_back()
+        visit.await_best(SCENES[3].caption)
         assert visit.page.input_value("#query") == SCENES[3].caption
-    with Search(browser, address, here.removeprefix(f"{address}/")) as visit:
-        visit.page.wait_for_function(f"() => document.querySelector('#picture').alt === {SCENE.caption!r}")
-        assert quote_plus(SCENE.caption) in here
+    with Search(browser, address, like.removeprefix(f"{address}/")) as visit:
+        visit.settled()
+        assert "07.png" in visit.said("by-what")
+        assert SCENE.caption not in visit.page.get_attribute("#picture", "alt"), "itself is left out"
+
+
+def test_it_searches_by_a_picture_without_steering_and_goes_back_to_words(browser, address):
+    with Search(browser, address) as visit:
+        for name, value in {"source": "red", "target": "blue", "strength": "2"}.items():
+            visit.page.fill(f"#{name}", value)
+        visit.ask("red circle")
+        visit.send("own.png", encoded(SCENE.image(96)))
+        visit.await_best(SCENE.caption)
+        assert "not applied" in visit.said("needs")
+        visit.page.click("#forget")
+        visit.page.wait_for_function(
+            "() => document.querySelector('#why').textContent.includes('red circle')"
+        )
+        visit.send("own.png", b"no picture")
+        visit.page.wait_for_selector("#problem:not(:empty)")
+        assert "no picture" in visit.said("problem")
+        assert not [c for c in visit.complaints if "415" not in c]
+
+
+def test_a_large_picture_is_shrunk_and_heic_explained(browser, address):
+    noise = SCENE.image(96).resize((2500, 2500))
+    noise.paste(Image.effect_noise((2500, 400), 90).convert("RGB"), (0, 2100))
+    with Search(browser, address) as visit:
+        content = encoded(noise, "BMP")
+        assert len(content) > Limits().picture_bytes
+        visit.send("large.bmp", content)
+        visit.await_best(SCENE.caption)
+        visit.send("IMG_1.HEIC", b"\0\0\0\x18ftypheic" + b"\0" * 64)
+        visit.page.wait_for_selector("#problem:not(:empty)")
+        assert "JPEG" in visit.said("problem")
 
 
 @pytest.fixture
@@ -198,137 +229,131 @@ def test_an_encoder_without_windows_orders_by_the_whole_picture(browser, tmp_pat
         visit.page.evaluate("document.querySelector('#options').open = true")
         visit.page.select_option("#reranker", "max-sim")
         visit.ask(SCENE.caption)
-        visit.page.wait_for_selector("#boxes g")
+        visit.page.wait_for_selector("#answer svg g")
         visit.page.select_option("#encoder", index=1)
-        visit.page.wait_for_function("() => document.querySelector('#notes').textContent")
+        visit.page.wait_for_function(
+            "() => document.querySelector('#why').textContent.includes('as a whole')"
+        )
         visit.settled()
         assert "whole pictures" in visit.said("notes")
         assert not visit.page.locator("#results g").count(), "there are no frames"
-        assert "as a whole" in visit.said("why")
         assert visit.page.input_value("#reranker") == "none"
         assert visit.page.locator("#reranker option:disabled").count() == 2
-        assert not visit.page.locator("#each").is_visible()
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
         assert not complaints_about_access(visit.page)
         visit.page.select_option("#encoder", index=0)
-        visit.page.wait_for_selector("#boxes g")
+        visit.page.wait_for_selector("#answer svg g")
         assert visit.page.input_value("#reranker") == "max-sim", "what was chosen for others comes back"
         assert not visit.complaints
 
 
-def test_frames_of_a_squeezed_picture_lie_over_all_of_it(browser, tmp_path, monkeypatch):
-    """On the large picture in its own shape, on the small one as far as its middle square shows them."""
-    monkeypatch.setattr(MiniClip, "fit", "squash", raising=False)
-    collection = drawn_collection(tmp_path / "p", SCENES[:1])
-    collection.add([Entry("wide", "wide", lambda: Image.new("RGB", (600, 200), "red"))])
-    collection.delete([SCENES[0].image_id])
+@pytest.mark.parametrize("fit", ["shortest", "squash", "longest"])
+@pytest.mark.parametrize("shape", [(300, 100), (100, 300)], ids=["wide", "tall"])
+def test_boxes_lie_where_the_windows_are_large_and_small(browser, tmp_path, monkeypatch, fit, shape):
+    """On the screen, whatever of a picture the encoder looked at."""
+    monkeypatch.setattr(MiniClip, "fit", fit, raising=False)
+    picture = Image.new("RGB", shape, "white")
+    picture.paste(SCENE.image(96), ((shape[0] - 96) // 2, (shape[1] - 96) // 2))
+    collection = drawn_collection(tmp_path, SCENES[:1])
+    collection.put("odd", "odd", encoded(picture))
+    collection.delete("00.png")
+    short, long = min(shape), max(shape)
+    seen = {"shortest": (short, short), "squash": shape, "longest": (long, long)}[fit]
     with served(collection) as address, Search(browser, address) as visit:
-        visit.ask("red circle")
-        visit.page.wait_for_selector("#boxes .line")
-        large, frame = (
-            visit.page.locator(place).first.bounding_box() for place in ("#boxes .line", "#boxes")
+        visit.ask(SCENE.objects[0].phrase)
+        box = visit.page.evaluate(
+            "async () => (await (await fetch('/api/search', {method: 'POST', headers:"
+            " {'content-type': 'application/json'}, body: JSON.stringify({query:"
+            f" {SCENE.objects[0].phrase!r}}})}})).json()).results[0].matches[0].box"
         )
-        assert large["width"] / frame["width"] == pytest.approx(large["height"] / frame["height"], abs=0.03)
-        visit.page.wait_for_selector("#list .line", state="attached")
-        small = visit.page.locator("#list svg").get_attribute("viewBox").split()
-        assert small == ["200", "0", "200", "200"]
+        for place in ("#enlarge", "#list .frame"):
+            visit.page.wait_for_selector(f"{place} .line", state="attached")
+            frame, line = (
+                visit.page.locator(f"{place}{part}").first.bounding_box() for part in (" img", " .line")
+            )
+            scale = min(frame["width"] / shape[0], frame["height"] / shape[1])
+            for side, axis, (low, high) in (("width", "x", box[::2]), ("height", "y", box[1::2])):
+                whole = shape[axis == "y"]
+                ends = [
+                    min(whole, max(0, (whole - seen[axis == "y"]) / 2 + v * seen[axis == "y"]))
+                    for v in (low, high)
+                ]
+                start = frame[axis] + (frame[side] - whole * scale) / 2
+                assert line[axis] == pytest.approx(start + ends[0] * scale, abs=2.5)
+                assert line[side] == pytest.approx((ends[1] - ends[0]) * scale, abs=4)
 
 
-def test_it_searches_by_a_picture_and_goes_back_to_words(browser, address):
-    with Search(browser, address) as visit:
-        visit.ask("red circle")
-        picture = {"name": "own.png", "mimeType": "image/png", "buffer": encoded(SCENE.image(96))}
-        visit.page.set_input_files("#file", picture)
-        visit.page.wait_for_function(f"() => document.querySelector('#picture').alt === {SCENE.caption!r}")
-        assert "nearest to what you asked for" in visit.said("why")
-        visit.page.click("#forget")
-        visit.page.wait_for_function(
-            "() => document.querySelector('#why').textContent.includes('red circle')"
-        )
-        broken = {"name": "own.png", "mimeType": "image/png", "buffer": b"no picture"}
-        visit.page.set_input_files("#file", broken)
-        visit.page.wait_for_selector("#problem:not(:empty)")
-        assert "no picture" in visit.said("problem")
-        assert not [c for c in visit.complaints if "415" not in c]
+@pytest.mark.parametrize("when", ["about", "search"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_service_is_asked_again(browser, address, when, status):
+    """A dozen pages opened at once are a class, and no dead service."""
+    left = [2]
 
+    def busy(route):
+        left[0] -= 1
+        if left[0] < 0:
+            return route.continue_()
+        problem = {"detail": "the service is busy: try again"}
+        return route.fulfill(status=status, headers={"Retry-After": "0.1"}, json=problem)
 
-def send(address, name, content, caption=""):
-    """Keeps a picture, as any client may."""
-    named = urlencode({"id": name, "caption": caption})
-    call = Call("PUT", f"/api/pictures?{named}", content, "image/png")
-    assert Client(address).ask(call).status == 200
-
-
-def test_frames_of_a_wide_picture_lie_in_its_middle_square(browser, address, collection):
-    """A scene with bands beside it: frames lie where they would without the bands."""
-    wide = Image.new("RGB", (192, 96), "white")
-    wide.paste(Image.new("RGB", (48, 96), "gray"), (0, 0))
-    wide.paste(SCENE.image(96), (48, 0))
-    send(address, "wide", encoded(wide), "wide")
+    page = browser.new_page()
     try:
-        with Search(browser, address) as visit:
-            visit.ask(SCENE.caption)
-            visit.page.click("#list button:has(img[alt=wide])")
-            visit.page.wait_for_function("() => document.querySelector('#picture').naturalWidth === 192")
-            visit.page.wait_for_selector('#boxes[viewBox="0 0 192 96"] g')
-            frame = visit.page.locator(".frame").first.bounding_box()
-            boxes = [b.bounding_box() for b in visit.page.locator("#boxes .line").all()]
-            for thing, box in zip(SCENE.objects, boxes, strict=True):
-                x = frame["x"] + frame["width"] * (0.25 + thing.position[0] / 2)
-                y = frame["y"] + frame["height"] * thing.position[1]
-                assert box["x"] <= x <= box["x"] + box["width"]
-                assert box["y"] <= y <= box["y"] + box["height"]
+        page.route(f"**/api/{when}", busy)
+        page.goto(f"{address}/?{urlencode({'q': SCENE.caption})}")
+        page.wait_for_selector("#why:not(:empty)")
+        assert page.get_attribute("#picture", "alt") == SCENE.caption
     finally:
-        collection.delete(["wide"])
+        page.close()
 
 
 def test_errors_are_shown_in_place_and_pass(browser, address, collection, monkeypatch):
     def gone(*_, **__):
         raise UnavailableError("away")
 
-    index = collection.pipelines["mini-pairs"].pictures
     with Search(browser, address) as visit:
         with monkeypatch.context() as broken:
-            broken.setattr(index, "search", gone)
+            broken.setattr(collection.pipelines["mini-pairs"].index, "search", gone)
+            visit.page.route(
+                "**/api/search",
+                lambda route: route.fulfill(
+                    status=503,
+                    headers={"Retry-After": "0.01"},
+                    json={"detail": "the store cannot be used now"},
+                ),
+            )
             visit.ask("red circle")
-            assert "try again later" in visit.said("problem")
+            assert "store" in visit.said("problem")
             assert visit.page.get_attribute("#problem", "role") == "alert"
+        visit.page.unroute("**/api/search")
         visit.ask("red circle")
         assert visit.said("problem") == ""
         assert visit.said("why")
 
 
-def test_nothing_is_lost_if_the_service_is_gone_for_a_moment(browser, collection, tmp_path):
-    with served(drawn_collection(tmp_path, SCENES[:4])) as place:
+def test_nothing_is_lost_if_the_service_is_gone_for_a_moment(browser, tmp_path):
+    collection = drawn_collection(tmp_path, SCENES[:4])
+    with served(collection) as place:
         visit = Search(browser, place)
+        visit.settled()
     with visit:
         visit.ask("red circle")
         assert "does not answer" in visit.said("problem")
         assert visit.page.input_value("#query") == "red circle"
 
 
-def test_what_is_left_out_of_a_folder_is_named(browser, address, tmp_path):
-    with Search(browser, address) as visit:
-        assert not visit.page.is_visible("#left-out")
-    made = drawn_collection(tmp_path, SCENES[:4])
-    with served(replace(made, left_out=(LeftOut("a.heic", ""), LeftOut("<b>.jpg", "")))) as place:
-        visit = Search(browser, place)
-    with visit:
-        assert "a.heic, <b>.jpg" in visit.said("left-out")
-
-
-def test_captions_and_ids_are_shown_as_text(browser, address, collection):
+def test_captions_and_ids_are_shown_as_text_and_a_files_name_once(browser, tmp_path):
     evil = "<img src=x onerror=alert(1)> & <b>bold</b>"
-    content = encoded(SCENES[3].image(96).rotate(180))
-    send(address, "evil", content, evil)
-    try:
-        with Search(browser, address) as visit:
-            visit.page.set_input_files(
-                "#file", {"name": "own.png", "mimeType": "image/png", "buffer": content}
-            )
-            visit.page.wait_for_selector("#caption:not(:empty)")
-            assert visit.said("caption") == f"{evil} · evil"
-            assert visit.page.locator("#caption img, #caption b").count() == 0
-            assert not visit.complaints
-    finally:
-        collection.delete(["evil"])
+    collection = drawn_collection(tmp_path, SCENES[:2])
+    collection.left_out["<i>.jpg"] = "it is damaged"
+    collection.put("evil", evil, encoded(SCENES[3].image(96).rotate(180)))
+    collection.put("trip/red_circle-1.png", "red circle 1", encoded(SCENES[4].image(96)))
+    with served(collection) as address, Search(browser, address) as visit:
+        assert "<i>.jpg" in visit.said("left-out")
+        visit.send("own.png", encoded(SCENES[3].image(96).rotate(180)))
+        visit.page.wait_for_selector("#caption:not(:empty)")
+        assert visit.said("caption") == f"{evil} · evil"
+        visit.send("own.png", encoded(SCENES[4].image(96)))
+        visit.await_best("red circle 1")
+        assert visit.said("caption") == "trip/red_circle-1.png"
+        assert visit.page.locator("#caption img, #caption b").count() == 0
+        assert not visit.complaints

@@ -11,7 +11,7 @@ from service_gallery import SCENES, drawn_collection, encoded
 
 from geoclip_lite.images import FORMATS
 from geoclip_lite.service.app import create_app
-from geoclip_lite.service.limits import MEDIA, Limits
+from geoclip_lite.service.guard import PICTURES, Limits
 
 pytestmark = pytest.mark.filterwarnings("ignore::geoclip_lite.encoders.TextWarning")
 EXAMPLES = 25  # of each operation
@@ -21,14 +21,14 @@ ACCEPTED = {"positive_data_acceptance": {"expected-statuses": ["2xx", "404", "42
 colours = st.tuples(*[st.integers(0, 255)] * 3)
 sides = st.integers(1, 80)
 drawn = st.builds(lambda w, h, colour: Image.new("RGB", (w, h), colour), sides, sides, colours)
-for kind in MEDIA:
+for kind in PICTURES:
     schemathesis.openapi.media_type(kind, st.builds(encoded, drawn, st.sampled_from([*FORMATS])))
 
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
     collection = drawn_collection(tmp_path_factory.mktemp("schema"), SCENES[:12])
-    app = create_app(collection, Limits(waiting=100, seconds=60, stop_seconds=90), writable=True)
+    app = create_app(collection, Limits(waiting=100, seconds=60), writable=True, writers=("testserver",))
     config = schemathesis.Config.from_dict({"checks": ACCEPTED})
     return schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
 

@@ -6,13 +6,13 @@ Published architectures are built in their full size without weights; what runs 
 from __future__ import annotations
 
 import json
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from _service import Call, Running
 from fastapi.testclient import TestClient
 from open_clip.model import _build_vision_tower
 from PIL import Image
@@ -20,17 +20,16 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from geoclip_lite import regions
-from geoclip_lite.embed import FIELDS
 from geoclip_lite.embed.__main__ import main as embed
+from geoclip_lite.embed.folder import FIELDS
 from geoclip_lite.encoders import Stored, load_encoder
-from geoclip_lite.index import BadInputError, open_index
+from geoclip_lite.index import BadInputError
 from geoclip_lite.index.base import MAX_DIM
 from geoclip_lite.pipeline import Pipeline, Settings
 from geoclip_lite.regions import Cut, NoTokensError, suited_cut, value_regions
-from geoclip_lite.service import sources
+from geoclip_lite.service import collection as collections
 from geoclip_lite.service.__main__ import main as serve
-from geoclip_lite.service.load import Call
-from geoclip_lite.service.trials import Running
+from geoclip_lite.service.collection import open_collection
 
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 1, "layers": 1}
 POOLER = {"attentional_pool": True, "attn_pooler_queries": 4, "attn_pooler_heads": 1, "output_tokens": True}
@@ -144,8 +143,8 @@ def test_minis_are_cut_as_ever(tmp_path):
     assert mini.fingerprint.startswith("fb31a9d14afb8af7")
     assert suited_cut(mini) == suited_cut(Stored(mini, tmp_path)) == Cut(4, 3)
     with Pipeline(mini, tmp_path / "p") as pipeline:
-        assert pipeline.windows.schema.encoder == f"{mini.fingerprint}, windows 3 at 4"
-        assert (len(pipeline.boxes), pipeline.windows.schema.dim) == (36, 36 * 128)
+        assert pipeline.index.schema.encoder == f"{mini.fingerprint}, windows 3 at 4"
+        assert (len(pipeline.boxes), pipeline.index.schema.payload) == (36, 36 * 128)
 
 
 def test_a_pooled_map_is_the_mean_over_what_each_cell_touches(places):
@@ -170,15 +169,14 @@ def test_a_map_is_not_pooled_to_more_cells_than_it_has(places, side):
 # --- the commands ---------------------------------------------------------------------------------
 
 
-def run_embed(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["embed", *map(str, arguments), "--device", "cpu", "--windows"])
-    return embed()
+def run_embed(*arguments):
+    return embed([*map(str, arguments), "--device", "cpu", "--windows"])
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_folder_is_embedded_and_searched(name, places, photos, tmp_path, monkeypatch, capsys):
+def test_a_folder_is_embedded_and_searched(name, places, photos, tmp_path, capsys):
     windows = FAMILIES[name][2]
-    assert run_embed(monkeypatch, photos, tmp_path / "p", "--encoder", places[name]) == 0
+    assert run_embed(photos, tmp_path / "p", "--encoder", places[name]) == 0
     said = capsys.readouterr()
     assert "4 embedded" in said.out
     assert ("whole pictures" in said.err) == (not windows)
@@ -241,11 +239,13 @@ def test_a_service_without_windows_says_so_and_searches_whole_pictures(name, pla
 
 
 def test_the_drawn_gallery_can_be_centred_under_any_tower(places, monkeypatch, tmp_path):
-    monkeypatch.setattr(sources, "HELD_OUT", 6)
-    for name in ("tiny-vit", "tiny-coca"):
-        [pipeline] = sources.opened([places[name]], str(tmp_path / name), centred=True).values()
+    monkeypatch.setenv("GEOCLIP_CACHE", str(tmp_path))
+    for name, size in {"DEMO": 3, "HELD_OUT": 6}.items():
+        monkeypatch.setattr(collections, name, size)
+    made = open_collection(None, [places[name] for name in ("tiny-vit", "tiny-coca")])
+    for pipeline in made.pipelines.values():
         assert (pipeline.centring is None) == (pipeline.cut is None)
-        pipeline.close()
+    made.close()
 
 
 def test_a_cut_for_an_encoder_without_windows_is_refused(places, tmp_path):
@@ -294,15 +294,14 @@ def test_frames_lie_where_an_encoder_looked(places, photos, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mini-pairs", "tiny-vit"])
-def test_an_index_begun_on_a_gpu_opens_on_a_laptop(name, places, photos, tmp_path, monkeypatch):
+def test_an_index_begun_on_a_gpu_opens_on_a_laptop(name, places, photos, tmp_path):
     """The device is changed in name only: what was computed elsewhere differs by rounding."""
     place = places.get(name, name)
     there = load_encoder(place, device="cpu")
     there.device = torch.device("cuda")
     here = load_encoder(place, device="cpu")
-    index = {"dim": here.dim, "fields": FIELDS}
-    open_index(tmp_path / "pictures", encoder=there.fingerprint, **index).close()
-    open_index(tmp_path / "pictures", encoder=here.fingerprint, **index).close()
-    assert run_embed(monkeypatch, photos, tmp_path, "--encoder", place) == 0
+    with Pipeline(here, tmp_path, fields=FIELDS) as pipeline:
+        assert pipeline.index.schema.encoder.startswith(there.fingerprint)
+    assert run_embed(photos, tmp_path, "--encoder", place) == 0
     there, here = Stored(there, tmp_path / "store"), Stored(here, tmp_path / "store")
     assert there.path != here.path, "a store gives the same vectors, to the last bit"

@@ -1,209 +1,250 @@
 """What stands between the network and the routes.
 
-Every request gets an id, and a line in the log. Its body is read here, as a whole, so much and so long: a
-route begins when all that it needs has arrived, and slow clients hold up nobody. What goes wrong further in
-becomes an answer here.
+Limits, Pool      how much may be asked for; threads that turn away whom they cannot serve
+Guard, Visit      middleware: hosts, slow answers, long bodies, one form of problems, logs and metrics
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import TypeVar
+from urllib.parse import urlsplit
 from uuid import uuid4
 
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from geoclip_lite.service.limits import Limits
-from geoclip_lite.service.problems import MEDIA, Refusal, refusal_of
-from geoclip_lite.service.watching import LOG, Figures
+from geoclip_lite.images import FORMATS, PictureError, TooManyPixelsError, UnknownFormatError
+from geoclip_lite.index import BadInputError, VectorStoreError
+from geoclip_lite.service.models import Problem
 
-LINGER = 2.0  # seconds in which a refused client may go on sending: cut off, it would not read the reason
+T = TypeVar("T")
+LOG = logging.getLogger("geoclip_lite.service")
+PROBLEM = "application/problem+json"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PICTURES = (  # what clients call a picture; what it is, its content says
+    *(f"image/{name.lower()}" for name in FORMATS),
+    *("image/jpg", "image/pjpeg", "image/x-ms-bmp", "application/octet-stream"),
+)
+BOUNDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.5, 1, 2, 5, 10)  # seconds
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
+    "cache-control": "no-cache",
 }
 
 
-class GoneError(Exception):
-    """The client has hung up."""
+@dataclass(frozen=True)
+class Limits:
+    """What the service takes on at a time.
+
+    Args:
+        workers, waiting: searches that run side by side, and that wait; more are sent away with 429.
+        seconds: from a request's head to the beginning of its answer.
+        text_bytes, picture_bytes, held_bytes: of a body, of one that is a picture, of all that are here.
+    """
+
+    workers: int = 2
+    waiting: int = 16
+    seconds: float = 10.0
+    text_bytes: int = 32_000
+    picture_bytes: int = 10_000_000
+    held_bytes: int = 100_000_000
+
+    def __post_init__(self):
+        if self.workers < 1 or self.waiting < 0:
+            got = f"{self.workers} and {self.waiting}"
+            raise ValueError(f"workers must be at least 1 and waiting at least 0, got {got}")
 
 
-@dataclass
-class Visit:
-    """One request on its way through."""
+class Pool:
+    """Threads with a short queue. A long one hides that a service is too slow: all wait, and give up."""
 
-    scope: Scope
-    send: Send
-    id: str = field(default_factory=lambda: uuid4().hex[:16])
-    began: float = field(default_factory=time.perf_counter)
-    status: int = 0
+    def __init__(self, workers: int, waiting: int):
+        self.room, self.accepted = workers + waiting, 0
+        self.threads = ThreadPoolExecutor(workers)
 
-    @property
-    def route(self) -> str:
-        """The template of the path: there are few, so it can be counted by."""
-        return getattr(self.scope.get("route"), "path", "none")
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns. Work whose caller has given up keeps its place until it ends.
 
-    async def answer(self, message: Message) -> None:
-        """Passes the answer on, with the headers that all have."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            ours = HEADERS | {"x-request-id": self.id}
-            message = message | {"headers": [*message.get("headers", ()), *encoded(ours)]}
-        await self.send(message)
+        Raises:
+            HTTPException: 429 where threads and queue are full.
+        """
+        if self.accepted >= self.room:
+            raise HTTPException(429, "the service is busy: try again", {"Retry-After": "1"})
+        self.accepted += 1
+        loop, future = asyncio.get_running_loop(), self.threads.submit(work)
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
+        return await asyncio.wrap_future(future)
 
-    async def refuse(self, refusal: Refusal, more: bool = False) -> None:
-        """Answers with a problem; `more` leaves the answer open, and the connection has no further use."""
-        body = refusal.body(self.id)
-        about = {"content-type": MEDIA, "content-length": str(len(body))}
-        headers = encoded(about | refusal.headers | ({"connection": "close"} if more else {}))
-        await self.answer({"type": "http.response.start", "status": refusal.status, "headers": headers})
-        await self.answer({"type": "http.response.body", "body": body, "more_body": more})
+    def _leave(self) -> None:
+        self.accepted -= 1
 
 
 class Guard:
-    """ASGI middleware; see above."""
+    """ASGI middleware: whatever happens in the routes, there is an answer, a line in the log and a count.
 
-    def __init__(self, app: ASGIApp, limits: Limits, figures: Figures, hosts: tuple[str, ...] = ()):
-        self.app, self.limits, self.figures, self.hosts = app, limits, figures, hosts
-        self.held = 0  # bytes of bodies
+    Args:
+        readers: host names under which the service may be asked; empty: any.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics, readers: tuple[str, ...]):
+        self.app, self.limits, self.metrics, self.readers = app, limits, metrics, readers
+        self.held = 0  # bytes of all bodies that are here
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        visit = Visit(scope, send)
+            return await self.app(scope, receive, send)
+        visit = Visit(scope, receive, send)
         try:
-            with self._room() as room:
-                await self._handle(visit, receive, room)
-        finally:
-            self._note(visit)
-
-    async def _handle(self, visit: Visit, receive: Receive, room: Room) -> None:
-        try:
-            body = await self._arrived(visit.scope, receive, room)
-        except Refusal as refusal:
-            await visit.refuse(refusal, more=True)
-            await linger(receive)
-            await visit.answer({"type": "http.response.body", "body": b""})
-            return
-        except GoneError:
-            return
-        try:
-            await self.app(visit.scope, replay(body, receive), visit.answer)
+            async with asyncio.timeout(self.limits.seconds) as visit.deadline:
+                if self.readers:
+                    check_host(visit.headers, self.readers)
+                await self.app(scope, lambda: self.receive(visit), visit.answer)
         except Exception as error:
             if visit.status:  # too late to say so
                 raise
-            await visit.refuse(self._expected(error, visit))
-
-    async def _arrived(self, scope: Scope, receive: Receive, room: Room) -> bytes:
-        """The body of a request that may come in."""
-        self._check_host(scope)
-        seconds = self.limits.body_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._body(scope, receive, room)
-        except TimeoutError:
-            raise Refusal(408, f"the body did not arrive within {seconds:g} s: send it again") from None
-
-    def _expected(self, error: Exception, visit: Visit) -> Refusal:
-        """How an error is told; the log has what the client is not told."""
-        refusal = refusal_of(error)
-        unexpected = refusal is None
-        if unexpected or refusal.status >= 500:
-            about = {"request_id": visit.id, "reason": str(error)[:500]}
-            LOG.error("failed", extra={"about": about}, exc_info=error if unexpected else None)
-        if unexpected:
-            return Refusal(500, f"something went wrong that should not: the log has it under {visit.id}")
-        return refusal
-
-    def _check_host(self, scope: Scope) -> None:
-        """Refuses a call under a name that is not the service's."""
-        called = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        name, colon, port = called.rpartition(":")
-        name = name if colon and port.isdigit() else called
-        if self.hosts and name not in self.hosts:
-            raise Refusal(421, f"this service is called {' or '.join(self.hosts)}: name another with --host")
-
-    async def _body(self, scope: Scope, receive: Receive, room: Room) -> bytes:
-        """All of it, while there is room."""
-        headers = dict(scope["headers"])
-        picture = headers.get(b"content-type", b"").startswith(b"image/")
-        most = self.limits.picture_bytes if picture else self.limits.text_bytes
-        declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > most:
-            raise too_large(most, picture)
-        parts, more = [], True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise GoneError
-            parts.append(message.get("body", b""))
-            room.take(len(parts[-1]))
-            if room.taken > most:
-                raise too_large(most, picture)
-            if self.held > self.limits.held_bytes:
-                raise Refusal(429, "too much is arriving at once: try again", {"Retry-After": "1"})
-            more = message.get("more_body", False)
-        return b"".join(parts)
-
-    @contextmanager
-    def _room(self):
-        room = Room(self)
-        try:
-            yield room
+            await problem(error, visit.id)(scope, receive, visit.answer)
         finally:
-            self.held -= room.taken
+            self.held -= visit.taken
+            self.metrics.note(visit)
 
-    def _note(self, visit: Visit) -> None:
-        """One line and one count."""
-        seconds = time.perf_counter() - visit.began
-        self.figures.answered(visit.route, visit.status, seconds)
-        about = {"request_id": visit.id, "method": visit.scope["method"], "route": visit.route}
-        about |= {"status": visit.status, "ms": round(1000 * seconds, 1)}
-        LOG.info("request" if visit.status else "gone", extra={"about": about})
-
-
-@dataclass
-class Room:
-    """What one body takes of the memory for all of them."""
-
-    guard: Guard
-    taken: int = 0
-
-    def take(self, size: int) -> None:
-        self.taken += size
-        self.guard.held += size
+    async def receive(self, visit: Visit) -> Message:
+        """The next part of a body; one that is too long, or one too many, ends while it arrives."""
+        message = await visit.receive()
+        size = len(message.get("body", b""))
+        visit.taken, self.held = visit.taken + size, self.held + size
+        picture = media_type(visit.headers) in PICTURES
+        most = self.limits.picture_bytes if picture else self.limits.text_bytes
+        if visit.taken > most:
+            raise HTTPException(413, f"a body of this kind must have at most {most:,} bytes: send less")
+        if self.held > self.limits.held_bytes:
+            raise HTTPException(429, "too much is arriving at once: try again", {"Retry-After": "1"})
+        return message
 
 
-def too_large(most: int, picture: bool) -> Refusal:
-    what = "a picture" if picture else "a body that is no picture"
-    return Refusal(413, f"{what} must have at most {most:,} bytes: send less")
+class Visit:
+    """One request on its way. Status 0: not answered yet."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send):
+        self.scope, self.receive, self.send, self.headers = scope, receive, send, Headers(scope=scope)
+        self.id, self.began, self.status, self.taken = uuid4().hex[:16], time.perf_counter(), 0, 0
+        self.deadline: asyncio.Timeout | None = None
+
+    async def answer(self, message: Message) -> None:
+        """Passes an answer on, with the headers that all have. Once begun, it may take its time."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            with suppress(RuntimeError):  # it is over where a problem is told
+                self.deadline.reschedule(None)
+            headers = MutableHeaders(raw=message["headers"])
+            for name, value in (HEADERS | {"x-request-id": self.id}).items():
+                headers.setdefault(name, value)
+        await self.send(message)
 
 
-def encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+# --- who asks ---
 
 
-async def linger(receive: Receive) -> None:
-    """Lets a client finish, for a while; what it sends is thrown away."""
+def media_type(headers: Headers) -> str:
+    """The kind of a body."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def host_of(header: str) -> str:
+    """The name in a Host header, in lower case, without port and brackets; "" for nonsense."""
     try:
-        async with asyncio.timeout(LINGER):
-            while (message := await receive())["type"] == "http.request" and message.get("more_body"):
-                pass
-    except TimeoutError:
-        pass
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
 
 
-def replay(body: bytes, receive: Receive) -> Receive:
-    """A body that has arrived, as if it came from the network."""
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+def check_host(headers: Headers, names: tuple[str, ...]) -> None:
+    """Refuses a call under a foreign name: a page of another site may have its own name lead here."""
+    if host_of(headers.get("host", "")) not in names:
+        raise HTTPException(421, "host: this service has other names: give it this one with --name")
 
-    async def next_message() -> Message:
-        return waiting.pop() if waiting else await receive()
 
-    return next_message
+def check_writer(headers: Headers, names: tuple[str, ...]) -> None:
+    """Refuses a write under a foreign name, or by a page of another site."""
+    host, origin = headers.get("host", ""), headers.get("origin")
+    try:
+        ip_address(host_of(host))  # which nobody else can have lead here
+    except ValueError:
+        check_host(headers, names)
+    foreign = headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+    if foreign or (origin is not None and origin.lower().rpartition("//")[2] != host.lower()):
+        raise HTTPException(403, "origin: pages of other sites may not write here")
+
+
+# --- what goes wrong ---
+
+
+def refusal(error: Exception) -> HTTPException:
+    """How an error is told to a client."""
+    match error:
+        case HTTPException():
+            return error
+        case RequestValidationError():
+            faults = [(".".join(map(str, one["loc"]))[:100], one["msg"]) for one in error.errors()]
+            return HTTPException(400, "; ".join(f"{place}: {message}" for place, message in faults))
+        case PictureError():
+            statuses = {UnknownFormatError: 415, TooManyPixelsError: 413, PictureError: 422}
+            status = next(status for kind, status in statuses.items() if isinstance(error, kind))
+            return HTTPException(status, f"the picture cannot be read: {error}")
+        case BadInputError():
+            return HTTPException(422, str(error))
+        case TimeoutError() if not isinstance(error, VectorStoreError):
+            return HTTPException(503, "this took too long: try again", {"Retry-After": "2"})
+        case VectorStoreError() | OSError():  # gone, locked, or no room
+            return HTTPException(503, "the store cannot be used now: try again later", {"Retry-After": "5"})
+        case ClientDisconnect():
+            return HTTPException(400, "the body did not arrive")
+    return HTTPException(500, "something went wrong that should not: the log says what")
+
+
+def problem(error: Exception, request_id: str) -> JSONResponse:
+    """An error as an answer; the log has what the client is not told."""
+    known = refusal(error)
+    if known.status_code >= 500:
+        details = {"request_id": request_id, "reason": str(error)[:500]}
+        LOG.error("failed", extra={"details": details}, exc_info=error if known.status_code == 500 else None)
+    title = HTTPStatus(known.status_code).phrase
+    body = Problem(title=title, status=known.status_code, detail=known.detail, request_id=request_id)
+    return JSONResponse(body.model_dump(), known.status_code, known.headers, PROBLEM)
+
+
+class Metrics:
+    """What an operator sees: no query, picture or id, for what people look for is theirs."""
+
+    def __init__(self):
+        self.registry = CollectorRegistry()  # its own, so that several services fit in a process
+        ProcessCollector(registry=self.registry)
+        own = {"namespace": "geoclip", "registry": self.registry}
+        self.requests = Histogram("request_seconds", "Answered", ("route", "status"), buckets=BOUNDS, **own)
+        self.stages = Histogram("stage_seconds", "Stages of a search", ("stage",), buckets=BOUNDS, **own)
+        self.accepted = Gauge("accepted", "Searches that run or wait", **own)
+
+    def note(self, visit: Visit) -> None:
+        """Counts and logs a request, by the template of its path: there are few. Status 0: it was hung up."""
+        seconds, route = time.perf_counter() - visit.began, getattr(visit.scope.get("route"), "path", "none")
+        self.requests.labels(route, str(visit.status)).observe(seconds)
+        details = {"request_id": visit.id, "method": visit.scope["method"], "route": route}
+        details |= {"status": visit.status, "ms": round(1e3 * seconds, 1)}
+        LOG.info("request", extra={"details": details})

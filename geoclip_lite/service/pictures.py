@@ -1,65 +1,62 @@
-"""Pictures from strangers, and the copies that the service shows.
-
-opened  a picture out of bytes that nobody vouches for
-fitted  a picture in the size that is kept
-Shelf   a copy of every picture, named by its content
-"""
+"""Pictures as a browser shows them, without what cameras write into them."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from PIL import Image
-
-from geoclip_lite import images
 from geoclip_lite.files import write_atomically
-from geoclip_lite.service.limits import MOST_PIXELS
+from geoclip_lite.images import reduced
 
-SIDE = 640  # pixels of a copy's longer side
-
-
-def opened(content: bytes) -> Image.Image:
-    """A picture that a stranger sent. Raises what `images.read` raises."""
-    return images.read(content, MOST_PIXELS)
-
-
-def fitted(picture: Image.Image) -> Image.Image:
-    """In RGB, and at most SIDE pixels wide or high: what is kept, encoded and shown."""
-    small = images.rgb(picture).copy()
-    small.thumbnail((SIDE, SIDE))
-    return small
+MAX_PIXELS = 40_000_000  # of a picture from a stranger, once unpacked: 120 MB
+SIZES = {  # pixels of the longer side, and how a picture is saved
+    "small": (512, {"format": "WEBP", "quality": 80, "method": 2}),
+    "full": (2048, {"format": "JPEG", "quality": 90}),
+}
+Source = Path | bytes
 
 
-class Shelf:
-    """Copies in a folder, without what cameras write into pictures.
+def version_of(stamp: str) -> str:
+    """A part of a picture's address: another picture, another address."""
+    return sha256(stamp.encode()).hexdigest()[:16]
 
-    A copy's key is the sha256 of its bytes. So no name from outside ever becomes a path, a copy never
-    changes, and equal pictures are kept once.
-    """
+
+def rendered(source: Source, size: str) -> bytes:
+    """A picture in one of the sizes."""
+    side, options = SIZES[size]
+    file = io.BytesIO()
+    reduced(source, side).save(file, **options)
+    return file.getvalue()
+
+
+class Thumbnails:
+    """A cache in a folder. Its files are called by digests: no name from outside becomes a path."""
 
     def __init__(self, folder: Path):
-        self.folder = Path(folder)
+        self.folder = folder
 
-    def put(self, picture: Image.Image) -> str:
-        """Keeps a picture as it is; returns its key."""
-        file = io.BytesIO()
-        picture.save(file, "WEBP", quality=85)
-        key = sha256(file.getvalue()).hexdigest()
-        if not self.path(key).is_file():
-            write_atomically(self.path(key), file.getvalue())
-        return key
+    def get(self, name: str, version: str, source: Callable[[], Source]) -> bytes:
+        """A thumbnail, made if it is not there; where there is no room for it, it is not kept."""
+        path = self.folder / f"{self._digest(name)}-{version}.webp"
+        with suppress(OSError):
+            return path.read_bytes()
+        content = rendered(source(), "small")
+        with suppress(OSError):
+            write_atomically(path, content)
+        return content
 
-    def path(self, key: str) -> Path:
-        """Where the copy of a key lies, or would lie."""
-        return self.folder / key[:2] / f"{key}.webp"
+    def drop(self, name: str) -> None:
+        """Forgets a picture in all its versions."""
+        for path in self.folder.glob(f"{self._digest(name)}-*"):
+            path.unlink(missing_ok=True)
 
-    def drop(self, key: str) -> None:
-        """Removes a copy; one that is not there is passed over."""
-        self.path(key).unlink(missing_ok=True)
+    def clear(self) -> None:
+        """Forgets all of them."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
-    def keys(self) -> Iterator[str]:
-        """Of all copies."""
-        return (path.stem for path in self.folder.glob("??/*.webp"))
+    def _digest(self, name: str) -> str:
+        return sha256(name.encode()).hexdigest()

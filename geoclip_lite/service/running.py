@@ -1,53 +1,49 @@
-"""The server around the app."""
+"""The server around the app, and its logs."""
 
 from __future__ import annotations
 
-import ctypes
+import json
+import logging
 import socket
-import warnings
-from contextlib import suppress
+import sys
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
-from geoclip_lite.encoders import TextWarning
-from geoclip_lite.service.limits import Limits
-from geoclip_lite.service.protocol import protocol
+from geoclip_lite.service.guard import LOG
 
-TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # as malloc.h numbers them
-LARGE, ARENAS = 2**20, 2  # bytes of an array that is given back; heaps that threads share
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+CONNECTIONS, HEAD_BYTES = 500, 16_384  # open at a time; of a request's head
+STOP_SECONDS = 30  # to finish what was accepted
 
 
-def server(app: FastAPI, limits: Limits) -> uvicorn.Server:
-    """Stops when told to (SIGTERM, SIGINT): takes on nothing more, and finishes what it has accepted."""
+def server(app: ASGIApp) -> uvicorn.Server:
+    """Stops when told to (SIGTERM, SIGINT): takes on nothing more, and finishes what it has accepted.
+
+    uvicorn waits for ever for the rest of a head: on the open internet, a reverse proxy does not.
+    """
     config = uvicorn.Config(
         app,
-        http=protocol(limits.head_seconds),
+        http="h11",
         ws="none",
         log_config=None,
-        access_log=False,  # the guard writes a line for every request
+        access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=limits.connections,
-        timeout_graceful_shutdown=limits.stop_seconds,
+        limit_concurrency=CONNECTIONS,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        timeout_graceful_shutdown=STOP_SECONDS,
     )
     return uvicorn.Server(config)
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket on an address; port 0 takes a free one.
+    """A socket on an address; port 0 takes a free one. Raises OSError for one that cannot be had.
 
-    Connections send what they have at once. Otherwise the second part of an answer waits for the client's
-    word that it has the first, 40 ms on many systems; asyncio sees to that only where a socket names its
-    protocol.
-
-    Raises:
-        OSError: the address is not this machine's, or in use.
+    Its connections inherit TCP_NODELAY: else the second part of an answer waits, 40 ms on many systems, for
+    the client's word that it has the first. asyncio sees to that only where a socket names its protocol.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.create_server((host, port), family=family, backlog=256)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
+    sock = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
@@ -57,24 +53,22 @@ def address(sock: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def names(host: str) -> tuple[str, ...]:
-    """By which names a service on this address may be called: on loopback its own, else any."""
-    return LOOPBACK if host in ("127.0.0.1", "localhost", "::1") else ()
+class JsonLines(logging.Formatter):
+    """One JSON object a line; what `extra={"details": {...}}` holds is part of it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"time": self.formatTime(record), "level": record.levelname, "event": record.getMessage()}
+        line |= getattr(record, "details", {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
 
 
-def thrifty() -> None:
-    """Has the C library give large arrays back when they are done with, where it is GNU's.
-
-    By itself it would take ever larger ones for small, and put them among things that stay: under load the
-    service would then grow by a megabyte a minute, without holding on to anything.
-    """
-    with suppress(OSError, AttributeError):  # another system, another library
-        adjust = ctypes.CDLL("libc.so.6").mallopt
-        for what in (MMAP_THRESHOLD, TRIM_THRESHOLD):
-            adjust(what, LARGE)
-        adjust(ARENA_MAX, ARENAS)
-
-
-def quiet() -> None:
-    """No warning of unknown words on standard error: clients are told, and words of theirs are not logged."""
-    warnings.simplefilter("ignore", TextWarning)
+def log_as_json() -> None:
+    """The service's and uvicorn's lines to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    for name in (LOG.name, "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)

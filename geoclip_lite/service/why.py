@@ -7,112 +7,104 @@ them apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from geoclip_lite.answers import Answer, Match, Result, place
+from geoclip_lite.encoders.base import DualEncoder
+from geoclip_lite.encoders.tokenizer import WordTokenizer
 
 SAME = 0.005  # a difference that two decimals do not show
-WHOLE = (-1, "")  # the term of the picture as a whole
+WHOLE = ""  # the term of the picture as a whole
+
+Terms = dict[tuple[int, str], tuple[float, float]]  # (number, phrase) -> (what it adds, its cosine)
 
 
-@dataclass(frozen=True)
-class Term:
-    """A part of a score.
-
-    Args:
-        value: what it adds.
-        cosine: before it is weighed.
-    """
-
-    value: float
-    cosine: float
-
-
-Terms = Mapping[tuple[int, str], Term]  # by number and phrase
-
-
-def terms(result: Result, phrases: tuple[str, ...], weight: float) -> Terms:
-    """The parts of a result's score. A phrase that is left without a window counts 0."""
-    parts = {WHOLE: Term(weight * result.cosine, result.cosine)}
-    share = (1 - weight) / max(1, len(phrases))
-    for number, phrase in enumerate(phrases):
-        found = [m.cosine for m in result.matches if m.phrase == phrase]
-        same = phrases[:number].count(phrase)  # a phrase may be asked for twice
-        cosine = found[same] if same < len(found) else 0.0
-        parts[number, phrase] = Term(share * cosine, cosine)
-    return parts
-
-
-def sentences(answer: Answer, weight: float, gallery: int) -> list[str]:
+def sentences(answer: Answer, weight: float, gallery: int, guessed: bool) -> list[str]:
     """One explanation a result.
 
     Args:
         weight: of the plain cosine; 1 where objects did not count.
         gallery: the number of pictures that were searched.
+        guessed: whether the encoder did not know all the words.
     """
-    if not answer.results:
-        return []
+    numbers = range(len(answer.results))
     if weight == 1 or not answer.phrases:
-        return [by_the_whole(answer, i, gallery) for i in range(len(answer.results))]
+        return [by_the_whole(answer, number, gallery) for number in numbers]
     parts = [terms(result, answer.phrases, weight) for result in answer.results]
-    return [by_objects(answer, i, parts) for i in range(len(answer.results))]
+    return [by_objects(answer.results[number], number, parts, guessed) for number in numbers]
+
+
+def terms(result: Result, phrases: tuple[str, ...], weight: float) -> Terms:
+    """The parts of a result's score. A phrase that is left without a window counts 0."""
+    parts = {(-1, WHOLE): (weight * result.cosine, result.cosine)}
+    for number, phrase in enumerate(phrases):
+        cosines = [match.cosine for match in result.matches if match.phrase == phrase]
+        same = phrases[:number].count(phrase)  # a phrase may be asked for twice
+        cosine = cosines[same] if same < len(cosines) else 0.0
+        parts[number, phrase] = ((1 - weight) / len(phrases) * cosine, cosine)
+    return parts
 
 
 def by_the_whole(answer: Answer, number: int, gallery: int) -> str:
     """For results in the order of the plain cosine."""
     cosine, best = answer.results[number].cosine, answer.results[0].cosine
     if number == 0:
-        nearest = "this one as a whole is nearest to what you asked for"
-        return f"Of all {gallery:,} pictures, {nearest}: cosine {cosine:.2f}."
+        return (
+            f"Of all {gallery:,} pictures, this one as a whole is nearest to what you asked for: "
+            f"cosine {cosine:.2f}."
+        )
     gap = "no less than the first" if best - cosine < SAME else f"the first has {best:.2f}"
-    return (
-        f"As a whole it is number {number + 1} by nearness to what you asked for: cosine {cosine:.2f}, {gap}."
-    )
+    nearness = f"number {number + 1} by nearness to what you asked for"
+    return f"As a whole it is {nearness}: cosine {cosine:.2f}, {gap}."
 
 
-def by_objects(answer: Answer, number: int, parts: list[Terms]) -> str:
+def by_objects(result: Result, number: int, parts: list[Terms], guessed: bool) -> str:
     """For results in the order of their matched objects."""
-    result = answer.results[number]
-    said = [f"It fits your words best: {places(result.matches)}."] if number == 0 else []
     if number:
-        said.append(behind(parts[number], parts[0]))
-    elif len(parts) > 1:
-        said.append(ahead(parts[0], parts[1]))
+        reasons = [apart(parts[0], parts[number], "What it lacks most against the first is", "the", 1)]
+    else:
+        opening = (
+            "It came first, by guesses at words that are not known" if guessed else "It fits your words best"
+        )
+        reasons = [f"{opening}: {places(result.matches)}."]
+        if len(parts) > 1:
+            reasons.append(apart(parts[0], parts[1], "What sets it apart from the next is", "its", 0))
     if result.first_rank != number + 1:
-        said.append(f"By the picture as a whole it would be number {result.first_rank}.")
-    return " ".join(said)
+        reasons.append(f"By the picture as a whole it would be number {result.first_rank}.")
+    return " ".join(reasons)
 
 
 def places(matches: tuple[Match, ...]) -> str:
     """What fits where, and how well; best first."""
-    ordered = sorted(matches, key=lambda m: -m.cosine)
-    said = [f"“{m.phrase}” {where(m)} ({m.cosine:.2f})" for m in ordered]
-    return ", ".join(said[:-1]) + " and " * (len(said) > 1) + said[-1]
+    ordered = sorted(matches, key=lambda match: -match.cosine)
+    spots = [place(match.focus) for match in ordered]
+    spots = [spot if spot.startswith("in ") else f"at the {spot}" for spot in spots]
+    texts = [f"“{m.phrase}” {spot} ({m.cosine:.2f})" for m, spot in zip(ordered, spots, strict=True)]
+    return " and ".join(part for part in (", ".join(texts[:-1]), texts[-1]) if part)
 
 
-def where(match: Match) -> str:
-    name = place(match.focus)
-    return name if name.startswith("in ") else f"at the {name}"
+def apart(first: Terms, other: Terms, opening: str, whose: str, here: int) -> str:
+    """The term in which the first is furthest ahead of another; `here`: which of the two is explained."""
+    key = max(first, key=lambda term: first[term][0] - other[term][0])
+    if first[key][0] - other[key][0] < SAME:
+        same = ("The next picture fits as well", "It fits as well as the first")[here]
+        return f"{same}, to two decimals."
+    name = f"{whose} fit as a whole" if key[1] == WHOLE else f"“{key[1]}”"
+    ours, theirs = (first[key][1], other[key][1])[:: -1 if here else 1]
+    return f"{opening} {name}: {ours:.2f} here, {theirs:.2f} there."
 
 
-def ahead(ours: Terms, second: Terms) -> str:
-    """What sets the first apart from the second."""
-    key = max(ours, key=lambda k: ours[k].value - second[k].value)
-    if ours[key].value - second[key].value < SAME:
-        return "The next picture fits as well, to two decimals."
-    here, there = ours[key].cosine, second[key].cosine
-    return f"What sets it apart from the next is {named(key, 'its')}: {here:.2f} here, {there:.2f} there."
+# --- words that an encoder does not know ---
 
 
-def behind(ours: Terms, first: Terms) -> str:
-    """What a picture lacks against the first."""
-    key = max(ours, key=lambda k: first[k].value - ours[k].value)
-    if first[key].value - ours[key].value < SAME:
-        return "It fits as well as the first, to two decimals."
-    here, there = ours[key].cosine, first[key].cosine
-    return f"What it lacks most against the first is {named(key, 'the')}: {here:.2f} here, {there:.2f} there."
+def unknown_words(encoder: DualEncoder, text: str) -> list[str]:
+    """The words that an encoder which reads by the word has never seen.
+
+    Its own `TextWarning` says the same, but Python's warnings are shared by all threads.
+    """
+    tokenizer = word_tokenizer(encoder)
+    return sorted({*tokenizer.split(text)} - tokenizer.ids.keys()) if tokenizer else []
 
 
-def named(key: tuple[int, str], whose: str) -> str:
-    return f"{whose} fit as a whole" if key == WHOLE else f"“{key[1]}”"
+def word_tokenizer(encoder: DualEncoder) -> WordTokenizer | None:
+    """The tokenizer of an encoder that reads by the word."""
+    tokenizer = getattr(encoder, "tokenizer", None)
+    return tokenizer if isinstance(tokenizer, WordTokenizer) else None

@@ -1,6 +1,7 @@
 """POT's solvers, one problem after the other: the reference, and the variants that we do not write anew.
 
 Slow (thousands of problems a second at best), and what everything faster here is compared with.
+POT takes two seconds to import, so this is left to those who call it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import ot
 import torch
 
 from geoclip_lite.transport.objective import check_alpha
@@ -20,11 +20,10 @@ LACKING = 0.01  # how far, in relative terms, Sinkhorn's steps may leave a mass 
 
 def solve(problems: Problems, solution: Solution, alpha: float, relaxed: bool) -> None:
     """`fused_gromov_wasserstein`, or its semi-relaxed form, from POT's own start (the product plan)."""
+    from ot import gromov
 
     def one(costs: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
-        solver = (
-            ot.gromov.semirelaxed_fused_gromov_wasserstein if relaxed else ot.gromov.fused_gromov_wasserstein
-        )
+        solver = gromov.semirelaxed_fused_gromov_wasserstein if relaxed else gromov.fused_gromov_wasserstein
         plan, log = solver(costs, left, right, alpha=alpha, log=True)
         return plan, log["srfgw_dist" if relaxed else "fgw_dist"]
 
@@ -45,9 +44,10 @@ def entropic(problems: Problems, alpha: float = 0.5, epsilon: float = 0.01, plan
     check_alpha(alpha)
     if not epsilon > 0:
         raise ValueError(f"epsilon must be above 0, got {epsilon}: without entropy, use solve")
+    from ot import gromov
 
     def one(costs: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
-        plan = ot.gromov.entropic_fused_gromov_wasserstein(
+        plan = gromov.entropic_fused_gromov_wasserstein(
             costs, left, right, epsilon=epsilon, alpha=alpha, warn=False
         )
         n, m = plan.shape
@@ -56,8 +56,8 @@ def entropic(problems: Problems, alpha: float = 0.5, epsilon: float = 0.01, plan
                 f"epsilon = {epsilon} is too small for these costs: Sinkhorn's steps do not reach the masses"
             )
         plan = _with_all_mass(plan)
-        parts = ot.gromov.init_matrix(left, right, plan.sum(1), plan.sum(0))
-        return plan, (1 - alpha) * (costs * plan).sum() + alpha * ot.gromov.gwloss(*parts, plan)
+        parts = gromov.init_matrix(left, right, plan.sum(1), plan.sum(0))
+        return plan, (1 - alpha) * (costs * plan).sum() + alpha * gromov.gwloss(*parts, plan)
 
     return _loop(problems, one, Solution.blank(problems, plans))
 
@@ -88,10 +88,12 @@ def partial(problems: Problems, mass: float, alpha: float = 0.5, plans: bool = F
     check_alpha(alpha)
     if not 0 < mass <= 1:
         raise ValueError(f"mass must be above 0 and at most 1, a share of all mass, got {mass}")
+    from ot import gromov
+
     share = mass if mass < 1 else None  # None: all there is, which by rounding may be less than 1
 
     def one(costs: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
-        plan, log = ot.gromov.partial_fused_gromov_wasserstein(
+        plan, log = gromov.partial_fused_gromov_wasserstein(
             costs, left, right, m=share, alpha=alpha, log=True, warn=False
         )
         return plan, log["partial_fgw_dist"]

@@ -1,19 +1,59 @@
-// The search page: asks the service, shows what it found and why. No framework, nothing from elsewhere.
+// The search page: asks the service, shows what it finds and why. No framework, nothing from elsewhere.
 
 const $ = id => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const PAUSE = 180; // ms between the last move of a slider and the search
-const ATTEMPTS = 4; // when the service is busy
+const ATTEMPTS = 5; // when the service is busy
+const STEP = 12; // results at a time
+const MOST = 50; // results
+const HEAVY = 2e6; // bytes of a picture that is shrunk before it is sent
+const MOST_BYTES = 10e6; // that the service takes
+const SIDE = 1600; // pixels of a shrunk picture
 
-let found = null; // the last answer
+let about = null; // what there is to search
+let by = null; // the picture that is searched by: { file } or { like }
+let answer = null; // the last one
 let chosen = 0; // the result that is explained
-let file = null; // the picture that is searched by, if any
+let k = STEP;
 let running = null; // the search on its way
 let later = 0;
-let encoders = []; // what the service knows of them
-let order = "assignment"; // the order that was chosen, for encoders that have windows
+let order = "assignment"; // as chosen, for encoders that have windows
 
 // --- asking ---------------------------------------------------------------------------------------
+
+// An answer of the service. Where it is busy, it is asked again when it said.
+async function ask(address, options = {}) {
+  for (let attempt = 1; ; attempt++) {
+    const response = await fetch(address, options).catch(error => {
+      throw error.name === "AbortError" ? error : new Error("The service does not answer. Is it still running?");
+    });
+    const content = await response.json().catch(() => ({}));
+    if (response.ok) {
+      return content;
+    }
+    if (![429, 503].includes(response.status) || attempt === ATTEMPTS) {
+      throw new Error(content.detail || `The service answers with ${response.status}.`);
+    }
+    $("status").textContent = `${sentence(content.detail || "the service is busy")}. Asking again …`;
+    const seconds = Number(response.headers.get("Retry-After") || 1);
+    await new Promise(done => setTimeout(done, 1000 * seconds * (0.75 + Math.random() / 2)));
+    options.signal?.throwIfAborted();
+  }
+}
+
+function request() {
+  const encoder = $("encoder").value;
+  const asked = { encoder, k };
+  if (by?.like) {
+    return [`/api/search-like?${new URLSearchParams({ id: by.like, ...asked })}`, {}];
+  }
+  if (by) {
+    const headers = { "Content-Type": "application/octet-stream" };
+    return [`/api/search-by-picture?${new URLSearchParams(asked)}`, { method: "POST", headers, body: by.file }];
+  }
+  const body = JSON.stringify({ query: $("query").value, ...asked, reranker: $("reranker").value, push: push() });
+  return ["/api/search", { method: "POST", headers: { "Content-Type": "application/json" }, body }];
+}
 
 function push() {
   const [source, target] = [$("source").value.trim(), $("target").value.trim()];
@@ -21,31 +61,28 @@ function push() {
   return source && target && strength ? { source, target, strength } : null;
 }
 
-function request() {
-  const encoder = $("encoder").value;
-  if (!file) {
-    const body = JSON.stringify({ query: $("query").value, encoder, reranker: $("reranker").value, push: push() });
-    return ["/api/search", { method: "POST", headers: { "Content-Type": "application/json" }, body }];
-  }
-  const named = new URLSearchParams({ encoder, ...push() });
-  return [`/api/search-by-picture?${named}`, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file }];
-}
-
-async function search({ remember = true } = {}) {
+// remember: in the address. focus: on the results, so that keys lead through them. more: of the same search.
+async function search({ remember = true, focus = false, more = false } = {}) {
   clearTimeout(later);
   running?.abort();
-  if (!file && !$("query").value.trim()) {
-    return nothing();
-  }
   const mine = (running = new AbortController());
+  k = more ? Math.min(MOST, k + STEP) : STEP;
   document.body.classList.add("busy");
   try {
-    const began = performance.now();
-    const answer = await asked(mine.signal);
-    if (remember) {
-      address();
+    await learn(mine.signal);
+    if (!by && !$("query").value.trim()) {
+      return rest(focus);
     }
-    show(answer, performance.now() - began);
+    const began = performance.now();
+    const [address, options] = request();
+    const found = await ask(address, { ...options, signal: mine.signal });
+    if (remember) {
+      keep();
+    }
+    show(found, performance.now() - began, more ? chosen : 0);
+    if (focus) {
+      $("list").children[chosen]?.firstElementChild.focus({ preventScroll: true });
+    }
   } catch (problem) {
     if (problem.name !== "AbortError") {
       fail(problem.message);
@@ -57,161 +94,184 @@ async function search({ remember = true } = {}) {
   }
 }
 
-async function asked(signal, attempt = 1) {
-  const [place, about] = request();
-  const response = await fetch(place, { ...about, signal }).catch(error => {
-    throw error.name === "AbortError" ? error : new Error("The service does not answer. Is it still running?");
-  });
-  if (response.status === 429 && attempt < ATTEMPTS) {
-    $("status").textContent = "The service is busy; asking again …";
-    await new Promise(done => setTimeout(done, 1000 * Number(response.headers.get("Retry-After") || 1)));
-    signal.throwIfAborted();
-    return asked(signal, attempt + 1);
-  }
-  const said = await response.json().catch(() => ({}));
-  if (!response.ok) {
-    throw new Error(said.detail || `The service answers with ${response.status}.`);
-  }
-  return said;
-}
-
 function soon() {
   clearTimeout(later);
   later = setTimeout(search, PAUSE);
 }
 
+// What there is to search, asked for once.
+async function learn(signal) {
+  if (about) {
+    return;
+  }
+  about = await ask("/api/about", { signal });
+  const many = Math.max(...about.encoders.map(({ pictures }) => pictures));
+  $("about").textContent = `${about.title} · ${many.toLocaleString("en")} pictures`;
+  $("left-out").hidden = !about.left_out.length;
+  $("left-out").textContent = `Left out: ${about.left_out.join(", ")}.`;
+  $("encoder").replaceChildren(...about.encoders.map(({ name }) => element("option", { value: name }, name)));
+  $("examples").hidden = !about.examples.length;
+  $("examples").firstElementChild.replaceChildren(...about.examples.flatMap((text, i) => [i ? ", or " : "", example(text)]));
+  $("sample").replaceChildren(...about.pictures.map(picture => card(picture, named(picture), () => alike(picture))));
+  restore();
+}
+
+function example(text) {
+  const button = element("button", { type: "button", class: "link" }, text);
+  button.addEventListener("click", () => {
+    forget();
+    $("query").value = text;
+    search();
+  });
+  return button;
+}
+
 // --- showing --------------------------------------------------------------------------------------
 
+const sentence = text => text[0].toUpperCase() + text.slice(1);
+
 function fail(message) {
-  $("problem").textContent = message[0].toUpperCase() + message.slice(1);
-  $("status").textContent = "";
-  $("notes").replaceChildren();
-  $("results").hidden = true;
+  blank();
+  $("problem").textContent = sentence(message);
 }
 
-function nothing() {
-  [$("problem"), $("status"), $("notes")].forEach(element => element.replaceChildren());
-  $("results").hidden = true;
-  document.body.classList.remove("busy");
-}
-
-function show(answer, milliseconds) {
-  [found, chosen] = [answer, 0];
-  $("problem").textContent = "";
-  $("notes").replaceChildren(...answer.notes.map(note => element("li", {}, note)));
-  const many = answer.results.length;
-  $("results").hidden = !many;
-  const read = answer.phrases.length > 1 ? `, read as ${answer.phrases.length} objects` : "";
-  $("status").textContent = many
-    ? `The best ${many} by ${answer.encoder}${read}, in ${Math.round(milliseconds)} ms.`
-    : "Nothing was found.";
-  $("list").replaceChildren(...answer.results.map(card));
-  if (many) {
-    choose(0);
+// Nothing is asked: some pictures are shown.
+function rest(asked) {
+  blank();
+  $("some").hidden = !about.pictures.length;
+  if (asked) {
+    $("status").textContent = "Type what the picture shows, or choose a picture to search by.";
   }
 }
 
-function card(result, number) {
-  const { fit } = found;
-  const picture = element("img", { src: result.picture, alt: result.caption || result.id });
-  const boxes = shape("svg", { "aria-hidden": "true" });
-  picture.addEventListener("load", () => boxes.replaceWith(drawing(result.matches, fit, picture, false)), { once: true });
-  const label = element("span", { class: "label" }, element("b", {}, `${number + 1}`), result.score.toFixed(3));
-  const button = element("button", { type: "button" }, element("div", { class: "frame" }, picture, boxes), label);
-  button.addEventListener("click", () => choose(number));
+function blank() {
+  answer = null;
+  [$("problem"), $("status")].forEach(element => element.replaceChildren());
+  [$("results"), $("some")].forEach(section => (section.hidden = true));
+  note([]);
+}
+
+function note(notes) {
+  $("notes").replaceChildren(...[...notes, ...(about?.notes ?? [])].map(text => element("li", {}, text)));
+}
+
+function show(found, milliseconds, first) {
+  blank();
+  answer = found;
+  note(answer.notes);
+  const many = answer.results.length;
+  const read = answer.phrases.length > 1 ? `, read as ${answer.phrases.length} objects` : "";
+  $("status").textContent = many ? `The best ${many} by ${answer.encoder}${read}, in ${Math.round(milliseconds)} ms.` : "Nothing was found.";
+  $("results").hidden = !many;
+  $("more").hidden = many < k || k === MOST;
+  $("list").replaceChildren(...answer.results.map((result, i) => card(result, [`${i + 1}`, result.score.toFixed(3)], () => choose(i))));
+  if (many) {
+    choose(Math.min(first, many - 1));
+  }
+}
+
+function card(picture, labels, act) {
+  const [first, ...others] = [labels].flat();
+  const label = element("span", { class: "label" }, element("b", {}, first), ...others);
+  const button = element("button", { type: "button" }, element("span", { class: "frame" }, image(picture)), label);
+  button.addEventListener("click", act);
   return element("li", {}, button);
+}
+
+// A picture with the windows of its matches. One that could not be had is asked for again.
+function image(result, numbered = false, made = element("img", {})) {
+  let failures = 0;
+  made.alt = result.caption || result.id;
+  made.onerror = () => failures++ < ATTEMPTS && setTimeout(() => (made.src = `${result.picture}&again=${failures}`), 1000 * failures);
+  made.onload = () => {
+    made.nextElementSibling?.remove();
+    made.after(windows(result.matches ?? [], made, numbered));
+  };
+  made.src = result.picture;
+  return made;
 }
 
 function choose(number) {
   chosen = number;
-  const result = found.results[number];
+  const result = answer.results[number];
   $("list").querySelectorAll("button").forEach((button, i) => {
     button.toggleAttribute("aria-current", i === number);
     button.tabIndex = i === number ? 0 : -1;
   });
   $("place").textContent = number ? `Why it is number ${number + 1}` : "Why it came first";
   $("why").textContent = result.why;
-  $("caption").textContent = result.id.endsWith(result.caption) ? result.caption || result.id : `${result.caption} · ${result.id}`;
-  const picture = $("picture");
-  picture.alt = result.caption || result.id;
-  picture.onload = () => frame(result, picture);
-  picture.src = result.picture;
+  $("caption").textContent = named(result);
+  image(result, true, $("picture"));
   parts(result);
 }
 
-function frame(result, picture) {
-  const drawn = drawing(result.matches, found.fit, picture, true);
-  drawn.id = "boxes";
-  $("boxes").replaceWith(drawn);
+// Caption and file, or the file alone where the caption is made of its name.
+function named({ id, caption }) {
+  const words = text => text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim();
+  const file = id.split("/").pop().replace(/\.[^.]*$/, "");
+  return !caption || words(caption) === words(file) ? id : `${caption} · ${id}`;
 }
 
-// The windows of the matches, over what was looked at of a picture; numbered over all of it, else over its middle square.
-function drawing(matches, fit, { naturalWidth: width, naturalHeight: height }, numbered) {
+// Over all of a picture; fit says what of it the encoder looked at.
+function windows(matches, { naturalWidth: width, naturalHeight: height }, numbered) {
   const [short, long] = [Math.min(width, height), Math.max(width, height)];
   const unit = short / 100;
-  const [across, down] = { shortest: [short, short], squash: [width, height], longest: [long, long] }[fit];
+  const [across, down] = { shortest: [short, short], squash: [width, height], longest: [long, long] }[answer?.fit ?? "squash"];
   const [x0, y0] = [(width - across) / 2, (height - down) / 2];
-  const shown = numbered ? [0, 0, width, height] : [(width - short) / 2, (height - short) / 2, short, short];
-  const drawn = shape("svg", { viewBox: shown.join(" "), "aria-hidden": "true" });
-  matches.forEach((match, i) => {
-    const [left, top, right, bottom] = match.box.map((v, i) => v * (i % 2 ? down : across));
-    const box = { x: x0 + left, y: y0 + top, width: right - left, height: bottom - top, rx: 1.5 * unit };
-    const parts = [shape("rect", { ...box, class: "halo" }), shape("rect", { ...box, class: "line" })];
+  const drawn = shape("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
+  matches.forEach(({ box: [left, top, right, bottom], place }, i) => {
+    const [x, y] = [clamp(x0 + left * across, 0, width), clamp(y0 + top * down, 0, height)];
+    const [x1, y1] = [clamp(x0 + right * across, 0, width), clamp(y0 + bottom * down, 0, height)];
+    const box = { x, y, width: x1 - x, height: y1 - y, rx: 1.5 * unit };
+    const marks = [shape("rect", { ...box, class: "halo" }), shape("rect", { ...box, class: "line" })];
     if (numbered) {
-      const [x, y] = [clamp(box.x, 5, width / unit - 5, unit) + 8 * unit * repeats(matches, i), clamp(box.y, 5, height / unit - 5, unit)];
-      parts.push(shape("circle", { cx: x, cy: y, r: 3.6 * unit, "stroke-width": 0.8 * unit }));
-      parts.push(shape("text", { x, y, "font-size": 4.4 * unit }, `${i + 1}`));
+      const same = matches.slice(0, i).filter(match => match.box.join() === matches[i].box.join()).length;
+      const [cx, cy] = [clamp(x, 5 * unit, width - 5 * unit) + 8 * unit * same, clamp(y, 5 * unit, height - 5 * unit)];
+      marks.push(shape("circle", { cx, cy, r: 3.6 * unit, "stroke-width": 0.8 * unit }));
+      marks.push(shape("text", { x: cx, y: cy, "font-size": 4.4 * unit }, `${i + 1}`));
     }
-    drawn.append(shape("g", {}, ...parts));
+    drawn.append(shape("g", {}, ...marks));
   });
   return drawn;
 }
 
-const clamp = (value, low, high, unit) => Math.min(Math.max(value, low * unit), high * unit);
-const repeats = (matches, i) => matches.slice(0, i).filter(m => m.box.join() === matches[i].box.join()).length;
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 function parts(result) {
-  const { weight } = found;
+  const { weight } = answer;
   const rows = result.matches.map((match, i) => row(i + 1, match.phrase, match.place, match.cosine));
   if (weight > 0) {
     rows.push(row("", "the picture as a whole", "", result.cosine));
   }
   $("sum").replaceChildren(...rows);
-  $("total").textContent = sum(result, weight);
-}
-
-function sum(result, weight) {
-  if (weight === 1 || !result.matches.length) {
-    return `Ordered by the picture as a whole: ${result.score.toFixed(3)}.`;
-  }
-  const share = Math.round(100 * weight);
+  const [share, score] = [Math.round(100 * weight), result.score.toFixed(3)];
   const whole = weight > 0 ? `, the whole for ${share} %` : "";
-  return `Score ${result.score.toFixed(3)}: the mean of the objects counts for ${100 - share} %${whole}.`;
+  $("total").textContent =
+    weight === 1 || !result.matches.length
+      ? `Ordered by the picture as a whole: ${score}.`
+      : `Score ${score}: the mean of the objects counts for ${100 - share} %${whole}.`;
 }
 
 function row(number, name, where, cosine) {
   const bar = element("i", {});
-  bar.style.setProperty("--share", Math.min(1, Math.max(0, cosine)));
+  bar.style.setProperty("--share", clamp(cosine, 0, 1));
   const what = element("span", { class: "what" }, element("span", {}, name), element("span", { class: "where" }, where));
   const gauge = element("span", { class: "gauge" }, bar, cosine.toFixed(2));
   const line = element("li", {}, element("span", { class: "number" }, `${number}`), what, gauge);
-  if (number) {
-    line.addEventListener("pointerenter", () => look(number - 1, true));
-    line.addEventListener("pointerleave", () => look(number - 1, false));
+  for (const [name, on] of number ? [["pointerenter", true], ["pointerleave", false]] : []) {
+    line.addEventListener(name, () => look(number - 1, on));
   }
   return line;
 }
 
 function look(number, on) {
-  $("boxes").classList.toggle("looking", on);
-  $("boxes").children[number]?.classList.toggle("looked-at", on);
+  const drawn = $("picture").nextElementSibling;
+  drawn?.classList.toggle("looking", on);
+  drawn?.children[number]?.classList.toggle("looked-at", on);
 }
 
-// --- making elements ------------------------------------------------------------------------------
-
 function element(name, attributes, ...children) {
-  const made = document.createElement(name);
-  return filled(made, attributes, children);
+  return filled(document.createElement(name), attributes, children);
 }
 
 function shape(name, attributes, ...children) {
@@ -226,57 +286,106 @@ function filled(made, attributes, children) {
 
 // --- searching by a picture -----------------------------------------------------------------------
 
-function take(picture) {
-  if (!picture) {
+async function take(file) {
+  if (!file) {
     return;
   }
+  try {
+    forget();
+    const sent = await shrunk(file);
+    searchBy({ file: sent }, URL.createObjectURL(sent), "");
+    search({ remember: false });
+  } catch (problem) {
+    fail(problem.message);
+  }
+}
+
+function alike(picture) {
   forget();
-  file = picture;
+  searchBy({ like: picture.id }, picture.picture, `Like “${named(picture)}”`);
+  search();
+  scrollTo({ top: 0 });
+}
+
+function searchBy(what, preview, text) {
+  by = what;
   $("preview").hidden = false;
-  $("preview").src = URL.createObjectURL(picture);
+  $("preview").src = preview;
+  $("by-what").textContent = text;
   $("chosen").hidden = false;
-  search({ remember: false });
+  steering();
 }
 
 function forget() {
   URL.revokeObjectURL($("preview").src);
   $("chosen").hidden = true;
-  [file, $("file").value] = [null, ""];
+  [by, $("file").value] = [null, ""];
+  steering();
+}
+
+// A large picture is made smaller here; one that only this browser can read, such as HEIC, becomes a JPEG.
+async function shrunk(file) {
+  const foreign = /hei[cf]/i.test(`${file.type} ${file.name}`);
+  if (file.size <= HEAVY && !foreign) {
+    return file;
+  }
+  try {
+    const bitmap = await createImageBitmap(file);
+    const scale = Math.min(1, SIDE / Math.max(bitmap.width, bitmap.height));
+    const canvas = new OffscreenCanvas(Math.ceil(bitmap.width * scale), Math.ceil(bitmap.height * scale));
+    const paper = canvas.getContext("2d");
+    paper.fillStyle = "#fff"; // as the service has it, where a picture is transparent
+    paper.fillRect(0, 0, canvas.width, canvas.height);
+    paper.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    return await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
+  } catch {
+    if (foreign || file.size > MOST_BYTES) {
+      const why = foreign ? "is HEIC, which this browser cannot read" : `has more than ${MOST_BYTES / 1e6} MB, and this browser cannot shrink it`;
+      throw new Error(`“${file.name}” ${why}: save it as a smaller JPEG or PNG.`);
+    }
+    return file;
+  }
 }
 
 // --- the address: a search can be kept, sent and gone back to -------------------------------------
 
 const KEPT = { q: "query", encoder: "encoder", order: "reranker", from: "source", to: "target", by: "strength" };
 
-function address() {
+function keep() {
   const kept = Object.entries(KEPT).map(([name, id]) => [name, $(id).value]);
-  const told = new URLSearchParams(kept.filter(([name, value]) => value && !(name === "by" && value === "0")));
-  if (!file && `?${told}` !== location.search) {
-    history.pushState(null, "", `?${told}`);
+  const query = new URLSearchParams(kept.filter(([name, value]) => value && !(name === "by" && value === "0")));
+  if (by?.like) {
+    query.set("like", by.like);
+  }
+  if (!by?.file && `?${query}` !== location.search) {
+    history.pushState(null, "", `?${query}`);
   }
 }
 
 function restore() {
-  const told = new URLSearchParams(location.search);
+  const query = new URLSearchParams(location.search);
   for (const [name, id] of Object.entries(KEPT)) {
-    const value = told.get(name);
+    const value = query.get(name);
     const known = $(id).tagName !== "SELECT" || [...$(id).options].some(option => option.value === value);
     if (value !== null && known) {
       $(id).value = value;
     }
   }
   order = $("reranker").value;
+  $("query").value ||= query.get("q") ?? "";
   offer();
-  $("query").value = told.get("q") ?? "";
-  $("by").textContent = Number($("strength").value).toFixed(2);
-  search({ remember: false });
+  forget();
+  if (query.has("like")) {
+    searchBy({ like: query.get("like") }, "", `Like “${query.get("like")}”`);
+    $("preview").hidden = true;
+  }
 }
 
-// --- what an encoder can do -----------------------------------------------------------------------
+// --- what an encoder and a search can do ----------------------------------------------------------
 
 // One without windows orders by the whole picture, whatever was chosen for others.
 function offer() {
-  const windows = encoders.find(({ name }) => name === $("encoder").value)?.windows;
+  const { windows } = about.encoders.find(({ name }) => name === $("encoder").value);
   for (const option of $("reranker").options) {
     option.disabled = !windows && option.value !== "none";
   }
@@ -284,70 +393,56 @@ function offer() {
   $("each").hidden = !windows;
 }
 
+function steering() {
+  const words = $("source").value.trim() && $("target").value.trim();
+  const wanted = Number($("strength").value) > 0;
+  $("strength-value").textContent = Number($("strength").value).toFixed(2);
+  $("needs").textContent = by
+    ? (words && wanted ? "Steering is for searches by words: it is not applied to a picture." : "")
+    : wanted && !words ? "Steering needs two words: one to lead from, one to lead to." : "";
+}
+
 // --- keys -----------------------------------------------------------------------------------------
 
 function keys(event) {
-  const typing = event.target.closest("input, select, textarea");
-  if (event.key === "/" && !typing) {
+  if (event.target.closest("input, select, textarea, dialog") || event.ctrlKey || event.altKey || event.metaKey) {
+    return;
+  }
+  const last = (answer?.results.length ?? 0) - 1;
+  const next = { ArrowLeft: chosen - 1, ArrowRight: chosen + 1, Home: 0, End: last }[event.key];
+  if (event.key === "/") {
     event.preventDefault();
     $("query").focus();
     $("query").select();
-  } else if (event.target.closest("#list")) {
-    walk(event);
+  } else if (next !== undefined && last >= 0) {
+    event.preventDefault();
+    choose(clamp(next, 0, last));
+    $("list").children[chosen].firstElementChild.focus();
   }
 }
 
-function walk(event) {
-  const last = found.results.length - 1;
-  const next = { ArrowLeft: chosen - 1, ArrowRight: chosen + 1, Home: 0, End: last }[event.key];
-  if (next === undefined) {
-    return;
-  }
-  event.preventDefault();
-  choose(Math.min(last, Math.max(0, next)));
-  $("list").children[chosen].firstElementChild.focus();
+function enlarge() {
+  const result = answer.results[chosen];
+  $("full-picture").alt = result.caption || result.id;
+  $("full-picture").src = `${result.picture}&size=full`;
+  $("full").showModal();
 }
 
 // --- beginning ------------------------------------------------------------------------------------
-
-async function begin() {
-  const response = await fetch("/api/about").catch(() => null);
-  if (!response?.ok) {
-    return fail("The service does not answer. Is it still running?");
-  }
-  const about = await response.json();
-  encoders = about.encoders;
-  const many = Math.max(...about.encoders.map(encoder => encoder.pictures));
-  $("about").textContent = `${about.title} · ${many.toLocaleString("en")} pictures`;
-  $("left-out").hidden = !about.left_out.length;
-  $("left-out").textContent = `Left out: ${about.left_out.join(", ")}.`;
-  $("encoder").replaceChildren(...about.encoders.map(({ name }) => element("option", { value: name }, name)));
-  $("examples").hidden = !about.examples.length;
-  $("examples").firstElementChild.replaceChildren(...about.examples.flatMap((text, i) => [i ? ", or " : "", example(text)]));
-  restore();
-}
-
-function example(text) {
-  const button = element("button", { type: "button" }, text);
-  button.addEventListener("click", () => {
-    forget();
-    $("query").value = text;
-    search();
-  });
-  return button;
-}
 
 function listen() {
   $("form").addEventListener("submit", event => {
     event.preventDefault();
     forget();
-    search();
+    search({ focus: true });
   });
   $("reranker").addEventListener("change", () => (order = $("reranker").value));
   $("encoder").addEventListener("change", offer);
   ["encoder", "reranker"].forEach(id => $(id).addEventListener("change", () => search()));
-  ["source", "target", "strength"].forEach(id => $(id).addEventListener("input", soon));
-  $("strength").addEventListener("input", () => ($("by").textContent = Number($("strength").value).toFixed(2)));
+  for (const id of ["source", "target", "strength"]) {
+    $(id).addEventListener("input", steering);
+    $(id).addEventListener("input", () => by || soon());
+  }
   $("preview").addEventListener("error", () => ($("preview").hidden = true));
   $("file").addEventListener("change", () => take($("file").files[0]));
   $("forget").addEventListener("click", () => {
@@ -355,6 +450,10 @@ function listen() {
     search();
     $("query").focus();
   });
+  $("like").addEventListener("click", () => alike(answer.results[chosen]));
+  $("more").addEventListener("click", () => search({ remember: false, more: true }));
+  $("enlarge").addEventListener("click", enlarge);
+  $("full").addEventListener("click", event => event.target.closest("img") || $("full").close());
   document.addEventListener("keydown", keys);
   document.addEventListener("paste", event => take(event.clipboardData?.files[0]));
   for (const [name, on] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
@@ -364,9 +463,13 @@ function listen() {
     });
   }
   document.addEventListener("drop", event => take(event.dataTransfer?.files[0]));
-  addEventListener("popstate", restore);
+  addEventListener("popstate", () => {
+    $("query").value = "";
+    restore();
+    search({ remember: false });
+  });
   $("options").open = matchMedia("(min-width: 44rem)").matches;
 }
 
 listen();
-begin();
+search({ remember: false });
