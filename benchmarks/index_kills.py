@@ -65,6 +65,7 @@ WORK: dict[str, Callable[[Index, int], None]] = {
 def work(pipe: Connection, place: str, kind: str) -> None:
     """Sends a number when all work before it is done."""
     age_versions()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     with suppress(KeyboardInterrupt):
         index = open_index(place)
         for number in count():
