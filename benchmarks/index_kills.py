@@ -124,6 +124,8 @@ def wrong_rows(index: Index, present: set[int], doubtful: int | None) -> int:
     """Rows that are lost, changed or too many; the batch that was under way may be there whole, or not."""
     started = doubtful is not None and len(index.matching("batch", [doubtful])) > 0
     batches = [batch(number) for number in sorted(present | ({doubtful} if started else set()))]
+    if not batches:
+        return len(index) - 1
     ids = [name for one in batches for name in one["ids"]]
     rows = index.matching("id", ids)
     places = {name: place for place, name in enumerate(rows.ids)}
