@@ -45,7 +45,7 @@ def test_an_answer_names_the_pictures_it_rests_on(serve):
     server, endpoint = serve(reply_of("number two, then one", [2, 1, 2]))
     reply = ask("which?", ANSWER, endpoint)
     assert (reply.text, reply.cited) == ("number two, then one", ("picture-1", "picture-0"))
-    assert 0 < reply.seconds < 60
+    assert reply.seconds > 0
     [(path, headers, body)] = server.seen
     assert (path, headers["Authorization"], body["model"]) == ("/v1/chat/completions", "Bearer secret", "m")
     assert body["messages"][1]["content"].endswith("question: which?")
